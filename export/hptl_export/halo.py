@@ -1,0 +1,93 @@
+"""Is the halo wide enough? The derivation against the network itself, then the real weights.
+
+First the architecture alone: a twin of the network with one channel per layer, all weights
+positive and average instead of maximum pooling, so that whatever can influence an output
+pixel does, and shows in the gradient. Then the exported file: everything outside a halo
+is replaced by noise, and nothing inside the core may change.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from hptl_train.networks import FCN, Segmenter, Sizes
+from hptl_train.networks.reach import reach
+from hptl_train.networks.segmenter import stride_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hptl_deploy.engines import Engine
+
+
+@cache
+def measured_reach(kind: str, input_scale: int) -> int:
+    """The reach of network `kind` in micrograph pixels, by gradients, over all its phases.
+
+    All pixels of one stride x stride block are followed back, a row or a column of them at
+    a time: nothing is negative, so a sum's gradient vanishes only where every term's does,
+    and the farthest input felt by a row of pixels is the farthest felt by any one of them.
+    """
+    stride = stride_of(input_scale)
+    twin = _positive_twin(kind, input_scale)
+    margin = -(-(reach(kind, input_scale) + stride) // stride) * stride
+    side = 2 * margin + stride
+    picture = torch.ones(1, 3, side, side, requires_grad=True)
+    block = slice(margin, margin + stride)
+    logits = _logits(twin, picture, input_scale)[0, 0]
+    farthest = 0
+    for place in range(margin, margin + stride):
+        for axis, pixels in ((0, logits[place, block]), (1, logits[block, place])):
+            (gradient,) = torch.autograd.grad(pixels.sum(), picture, retain_graph=True)
+            felt = (gradient[0, 0] != 0).any(1 - axis).nonzero()
+            farthest = max(farthest, place - int(felt[0]), int(felt[-1]) - place)
+    return farthest
+
+
+def _positive_twin(kind: str, input_scale: int) -> Segmenter:
+    network = FCN(kind, Sizes((1, 1, 1, 1, 1), 1), classes=1)
+    network.pool = nn.AvgPool2d(2)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            # Sums stay near 1, so that 20 layers neither overflow nor vanish.
+            nn.init.constant_(module.weight, 1.0 / module.weight[0].numel())
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return Segmenter(network, input_scale).eval().requires_grad_(requires_grad=False)
+
+
+def _logits(segmenter: Segmenter, picture: torch.Tensor, input_scale: int) -> torch.Tensor:
+    """The segmenter without its normalisation, which would make some inputs negative."""
+    bypass = segmenter.normalise
+    segmenter.normalise = nn.Identity()  # type: ignore[assignment]
+    try:
+        logits: torch.Tensor = segmenter(picture)
+    finally:
+        segmenter.normalise = bypass
+    return logits
+
+
+def disagreement_beyond_halo(
+    engine: Engine, pixels: NDArray[np.uint8], halo: int, seed: int = 0
+) -> tuple[int, int]:
+    """(class pixels that changed, pixels compared) when all outside the halo becomes noise.
+
+    `pixels` is uint8 [H, W, 3] with H and W multiples of the stride and larger than two
+    halos and a stride; the core is what the halo leaves in the middle.
+    """
+    noise = np.random.default_rng(seed).integers(0, 256, pixels.shape, np.uint8)
+    height, width, _ = pixels.shape
+    stride = engine.model.card.stride
+    core = stride
+    top, left = (height - core) // 2 // stride * stride, (width - core) // 2 // stride * stride
+    known = (slice(top - halo, top + core + halo), slice(left - halo, left + core + halo))
+    noise[known] = pixels[known]
+    inside = (0, slice(top, top + core), slice(left, left + core))
+    truth = engine.infer(pixels[None]).classes[inside].copy()
+    found = engine.infer(noise[None]).classes[inside]
+    return int((truth != found).sum()), truth.size

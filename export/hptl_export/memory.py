@@ -1,0 +1,81 @@
+"""Bytes per pixel of a model on the CPU: measured in a process of its own, not estimated.
+
+    python -m hptl_export.memory MODEL SIDE
+
+prints the peak resident memory in bytes after one frame of SIDE x SIDE pixels.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from hptl_deploy.errors import VerificationError
+
+_SIDES = (512, 1536)
+"""Frames whose difference is divided: what does not grow with the frame drops out."""
+
+
+def bytes_per_pixel(path: Path, stride: int) -> float:
+    """Peak memory per micrograph pixel of the model at `path`, fp32, ONNX Runtime, CPU.
+
+    Raises VerificationError when the measurement fails.
+    """
+    sides = [side // stride * stride for side in _SIDES]
+    small, large = (_peak_of(path, side) for side in sides)
+    per_pixel = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
+    if per_pixel <= 0:
+        raise VerificationError(
+            f"the memory of {path.name} could not be measured: {large} bytes for {sides[1]} px, "
+            f"{small} bytes for {sides[0]} px"
+        )
+    return per_pixel
+
+
+def _peak_of(path: Path, side: int) -> int:
+    done = subprocess.run(
+        [sys.executable, "-m", "hptl_export.memory", str(path), str(side)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise VerificationError(f"the memory of {path.name} could not be measured ({last})")
+    return int(done.stdout)
+
+
+def peak_resident() -> int:
+    """Most memory this process ever held, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would also report what the parent held when it started this process.
+        match = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+        assert match is not None
+        return int(match.group(1)) * 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _measure(path: Path, side: int) -> int:
+    import numpy as np
+
+    from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
+    from hptl_deploy.model import load_model
+
+    # Noise, so that no picture is special; its content does not change what is allocated.
+    frame = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+    with OnnxRuntimeEngine(load_model(path)) as engine:
+        engine.infer(frame)
+    return peak_resident()
+
+
+if __name__ == "__main__":
+    print(_measure(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,156 @@
+"""From a finished run to `models/<name>/model.onnx`: export, measure, verify, publish."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hptl_deploy import __version__
+from hptl_deploy.datasets import load_data_set
+from hptl_deploy.errors import DataSetError, RunError
+from hptl_deploy.files import atomic_path
+from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model, set_default
+from hptl_deploy.phases import phases_from_json
+from hptl_export.graph import export_graph, write_model
+from hptl_export.memory import bytes_per_pixel
+from hptl_export.verify import Verification, verify
+from hptl_train.checkpoint import load_weights, restore_weights
+from hptl_train.networks import FCN, Segmenter
+from hptl_train.networks.reach import halo
+from hptl_train.networks.segmenter import stride_of
+from hptl_train.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+_FRAMES = 4
+_FRAME_SIDE = 512
+"""Verification looks at up to four crops of this side: halo and content, not quantity."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model that has passed every check."""
+
+    model: Model
+    verification: Verification
+
+
+def publish(
+    run: RunFolder, name: str, models: Path, note: Callable[[str], None], *, default: bool = True
+) -> Published:
+    """Export the final network of a finished run as `models/<name>/model.onnx`.
+
+    The file is written under a temporary name, measured and verified there, and renamed
+    only when every check has passed. Raises RunError when the run cannot be exported and
+    VerificationError when a check fails; `models` is untouched then.
+    """
+    segmenter, card = _trained(run, name)
+    note(f"exporting {card.network} of {run.path} (input scale {card.input_scale})")
+    frames, compared_on = verification_frames(run, card.stride)
+    proto = export_graph(segmenter, card.stride)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / MODEL_FILE
+        write_model(proto, card, draft)
+        note("measuring memory per pixel")
+        card = replace(card, bytes_per_pixel=round(bytes_per_pixel(draft, card.stride), 1))
+        write_model(proto, card, draft)
+        note(f"verifying on {compared_on}")
+        verification = verify(segmenter, load_model(draft), frames, compared_on)
+        write_model(proto, replace(card, checks=verification.to_json()), draft)
+        # What is published is what a workstation will read: one more look at that file.
+        load_model(draft)
+        final = models / name / MODEL_FILE
+        with atomic_path(final) as temporary:
+            temporary.write_bytes(draft.read_bytes())
+    if default:
+        set_default(models, name)
+    return Published(load_model(final), verification)
+
+
+def _trained(run: RunFolder, name: str) -> tuple[Segmenter, ModelCard]:
+    """The final network with its weights, and its card, still without measured figures."""
+    record = run.read()
+    recipe = run.recipe()
+    phases = phases_from_json(record["data"]["phases"], str(run.path))
+    step = recipe.steps[-1]
+    network = FCN(step.network, recipe.network.sizes, len(phases), recipe.network.dropout)
+    path = run.weights(len(recipe.steps) - 1, step.name)
+    restore_weights(network, load_weights(path), path)
+    scale = recipe.input.scale
+    segmenter = Segmenter(network, scale, recipe.input.mean, recipe.input.std).eval()
+    card = ModelCard(
+        name=name,
+        network=step.network,
+        channels=recipe.network.channels,
+        fc=recipe.network.fc,
+        phases=phases,
+        input_scale=scale,
+        stride=stride_of(scale),
+        halo=halo(step.network, scale),
+        bytes_per_pixel=1.0,
+        pixel_size_um=record["data"]["pixel_size_um"],
+        lineage=tuple(_lineage(entry) for entry in record["steps"]),
+        validation=record["steps"][-1]["validation"] or {},
+        weights_licence=_weights_licence(record["data"]["licence"]),
+        data_licence=record["data"]["licence"],
+        made_with={**record["versions"], "exported with hptl-deploy": __version__},
+    )
+    return segmenter, card
+
+
+def _weights_licence(data_licence: str) -> str:
+    """Weights are their owner's; what we can say is what they came from."""
+    return f"its owner's; learned from data under: {data_licence}"
+
+
+def _lineage(entry: dict[str, Any]) -> LineageStep:
+    return LineageStep(
+        step=entry["name"],
+        network=entry["network"],
+        start=entry["start"],
+        transferred=entry["transferred"],
+        iterations=entry["iterations"],
+        data=entry["data"],
+        losses=entry["losses"],
+    )
+
+
+def verification_frames(run: RunFolder, stride: int) -> tuple[list[NDArray[np.uint8]], str]:
+    """(crops uint8 [H, W, 3] with sides that are multiples of `stride`, what they are).
+
+    Validation micrographs of the run's data set; its training micrographs where it has no
+    validation split; scikit-image's photographs where the data set has moved away.
+    """
+    record = run.read()
+    try:
+        data_set = load_data_set(Path(record["data"]["path"]))
+        samples = data_set.split("val") or data_set.split("train")
+        pictures = [data_set.read(sample)[0] for sample in samples[:_FRAMES]]
+        kind = "validation" if data_set.split("val") else "training"
+        what = f"{len(pictures)} {kind} micrographs of {data_set.name}"
+    except DataSetError:
+        from hptl_train.data.source import photographs
+
+        pictures = photographs(_FRAMES)
+        what = (
+            f"{len(pictures)} photographs (the run's data set is not at {record['data']['path']})"
+        )
+    side = _FRAME_SIDE // stride * stride
+    frames = []
+    for picture in pictures:
+        height, width = (min(side, length // stride * stride) for length in picture.shape[:2])
+        if height and width:
+            frames.append(np.ascontiguousarray(picture[:height, :width]))
+    if not frames:
+        raise RunError(
+            f"run {run.name}: the micrographs of its data set are smaller than {stride} px, so "
+            "nothing can be verified"
+        )
+    return frames, what

@@ -1,0 +1,11 @@
+"""What an exported model must keep to be published; the only place these numbers stand."""
+
+LOGITS_FP32 = 1e-4
+"""max |ONNX - torch| / max |torch| over the logits of a fp32 model."""
+
+CLASSES_PPM_FP32 = 10.0
+"""Class pixels that may differ between ONNX and torch, per million. Two classes that tie to
+within the logits' rounding may fall either way; nothing else may."""
+
+HALO_PPM_FP32 = 1.0
+"""Class pixels that may change when everything outside the halo does, per million."""

@@ -1,0 +1,83 @@
+"""`hptl-deploy info`: the card of a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hptl_deploy.cli.output import JsonOption, Output, output
+from hptl_deploy.cli.use import ModelsOption
+
+if TYPE_CHECKING:
+    from hptl_deploy.model import Model
+
+
+def info(
+    context: typer.Context,
+    model: Annotated[
+        str | None, typer.Argument(help="A model's name, folder or file; without it the default.")
+    ] = None,
+    models: ModelsOption = Path("models"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a model is, where it comes from and how it scored.
+
+    Example: hptl-deploy info hptl-uhcs
+    """
+    from hptl_deploy.model import find_model, load_model
+
+    sink = output(context, as_json=as_json)
+    found = load_model(find_model(model, models))
+    _show(sink, found)
+    sink.document(
+        {"path": str(found.path), "sha256": found.sha256, **json.loads(found.card.to_json())}
+    )
+
+
+def _show(sink: Output, model: Model) -> None:
+    card = model.card
+    size = "unknown" if card.pixel_size_um is None else f"{card.pixel_size_um:g} um"
+    sink.say(
+        f"{card.name}: {card.network}, {card.precision}\n"
+        f"  file         {model.path} (sha256 {model.sha256[:12]})\n"
+        f"  channels     {', '.join(map(str, card.channels))}; fc {card.fc}\n"
+        f"  input scale  {card.input_scale}; stride {card.stride} px, halo {card.halo} px\n"
+        f"  memory       {card.bytes_per_pixel:.0f} bytes per pixel (fp32, CPU)\n"
+        f"  pixel size   {size}\n"
+        f"  licences     weights: {card.weights_licence}; data: {card.data_licence}"
+    )
+    scores = {entry["key"]: entry for entry in card.validation.get("phases", [])}
+    rows = []
+    for index, phase in enumerate(card.phases):
+        iou = scores.get(phase.key, {}).get("iou")
+        colour = ", ".join(map(str, phase.colour))
+        rows.append(
+            [str(index), phase.key, phase.name, colour, "-" if iou is None else f"{iou:.3f}"]
+        )
+    sink.table("phases", ["index", "key", "name", "colour", "validation IoU"], rows)
+    if card.validation:
+        sink.say(
+            f"  validation: accuracy {card.validation['accuracy']:.4f}, "
+            f"mean IoU {card.validation['mean_iou']:.3f}"
+        )
+    lineage = [
+        [
+            step.step,
+            step.start,
+            f"{step.transferred:,}",
+            str(step.iterations),
+            *(f"{step.losses[key]:.4f}" if key in step.losses else "-" for key in _LOSSES),
+            step.data[:24],
+        ]
+        for step in card.lineage
+    ]
+    header = ["step", "starts from", "transferred", "iterations", *_LOSSES, "data"]
+    sink.table("lineage", header, lineage)
+    for check, value in card.checks.items():
+        sink.say(f"  checked: {check} {value}")
+
+
+_LOSSES = ("train", "validation")

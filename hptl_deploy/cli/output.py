@@ -1,0 +1,132 @@
+"""The one place that writes to the screen.
+
+Human form: results on standard output, notes and progress on standard error.
+JSON form (`--json`): one document on standard output, everything else on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of text.")
+]
+
+
+class ProgressBar(Protocol):
+    """What long work reports to."""
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """`amount` more units are done; `note` is shown behind the bar."""
+
+
+class Output:
+    """Where a command's words go; made once per command."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def say(self, text: str) -> None:
+        """A line of the result. Under `--json` it goes to standard error."""
+        self._write(text, sys.stderr if self.as_json else sys.stdout)
+
+    def note(self, text: str) -> None:
+        """A remark that is no result: which model runs, what was skipped, a warning."""
+        self._write(text, sys.stderr)
+
+    def document(self, content: dict[str, Any]) -> None:
+        """The JSON document of the command; nothing in human form."""
+        if not self.as_json:
+            return
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            # Escaped, so that a program that reads it gets every name whole.
+            text = json.dumps(content, indent=2)
+        self._write(text, sys.stdout)
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table, first column left, the others right."""
+        if self.as_json:
+            return
+        widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+        lines = [title] if title else []
+        for row in [header, *rows]:
+            cells = [
+                cell.ljust(width) if column == 0 else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  " + "  ".join(cells).rstrip())
+        self.say("\n".join(lines))
+
+    @contextmanager
+    def progress(
+        self, title: str, total: float, unit: str, done: float = 0.0
+    ) -> Iterator[ProgressBar]:
+        """A bar with rate and time left on standard error; silent where that is no terminal.
+
+        `done` units of `total` are finished before the start and do not count for the rate.
+        """
+        if not sys.stderr.isatty():
+            yield _Silent()
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:g}/{task.total:g} " + unit),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}"),
+            console=Console(file=sys.stderr),
+            transient=True,
+        ) as progress:
+            task = progress.add_task(title, total=total, note="", rate="")
+            progress.update(task, completed=done)
+            yield _Bar(progress, task, unit)
+
+    @staticmethod
+    def _write(text: str, stream: TextIO) -> None:
+        # A name such as `µm größe 日本.tif` must not end the run on a console of another
+        # code page.
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        stream.flush()
+
+
+class _Silent:
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Nothing to show."""
+
+
+class _Bar:
+    def __init__(self, progress: Progress, task: TaskID, unit: str) -> None:
+        self._progress, self._task, self._unit = progress, task, unit
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Move the bar and refresh its rate."""
+        self._progress.update(self._task, advance=amount, note=note)
+        speed = next(t.speed for t in self._progress.tasks if t.id == self._task)
+        if speed:
+            shown = f"{speed:.2f} {self._unit}/s" if speed >= 0.1 else f"{1 / speed:.1f} s each"
+            self._progress.update(self._task, rate=shown)
+
+
+def output(context: typer.Context, *, as_json: bool) -> Output:
+    """The sink of this command: `--json` counts before the command's name as well as behind."""
+    root = context.find_root()
+    sink = Output(as_json=as_json or bool((root.obj or {}).get("json")))
+    root.obj = {"json": sink.as_json}
+    return sink

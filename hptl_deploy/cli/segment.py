@@ -1,0 +1,146 @@
+"""`hptl-deploy segment`: micrographs in, class maps and phase fractions out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hptl_deploy.cli.output import JsonOption, Output, output
+from hptl_deploy.cli.use import ModelsOption
+
+if TYPE_CHECKING:
+    from hptl_deploy.engines import Engine
+    from hptl_deploy.phases import Phase
+    from hptl_deploy.segmentation import RunSummary
+
+
+def segment(
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A folder of micrographs, or one file.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="A model's name, folder or file; default: the models' own."),
+    ] = None,
+    models: ModelsOption = Path("models"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Results folder; default: INPUT-segmented.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="fp32, fp16 or int8; default: the model's.")
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option("--tile", help="Cut frames into cores of this side, in px; default: whole."),
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option("--pixel-size", help="Micrometres per pixel, whatever the files say."),
+    ] = None,
+    overlay: Annotated[str, typer.Option("--overlay", help="jpg, png or none.")] = "jpg",
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Write confidence maps, too.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do again what is done already.")
+    ] = False,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="train, val or test, where INPUT is a data set."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Segment micrographs: class maps, overlays and area fractions.
+
+    Started again, it goes on where it was stopped. Ctrl-C finishes what is in hand.
+
+    Example: hptl-deploy segment micrographs --pixel-size 0.25
+    """
+    from hptl_deploy.interrupts import stop_on_signals
+    from hptl_deploy.segmentation import SegmentOptions
+    from hptl_deploy.segmentation import segment as run
+
+    sink = output(context, as_json=as_json)
+    options = SegmentOptions(
+        input=source,
+        out=out,
+        tile=tile,
+        pixel_size_um=pixel_size,
+        overlay=overlay,
+        confidence=confidence,
+        overwrite=overwrite,
+        split=split,
+    )
+    options.check()
+    with (
+        _open(model, models, device, precision, sink) as engine,
+        stop_on_signals("the micrographs in hand") as stop,
+    ):
+        summary = run(options, engine, sink, stop)
+        _show(summary, engine.model.card.phases, sink)
+        sink.document(_document(summary, engine))
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+
+
+def _open(
+    name: str | None, models: Path, device: str, precision: str | None, sink: Output
+) -> Engine:
+    """The engine, announced."""
+    from hptl_deploy.engines import open_engine
+    from hptl_deploy.model import MODEL_FILE, find_model, load_model
+
+    path = find_model(name, models)
+    if precision is not None and path.name == MODEL_FILE:
+        # A model folder holds one file per precision.
+        sibling = path.with_name(f"model.{precision}.onnx")
+        path = sibling if sibling.is_file() else path
+    model = load_model(path)
+    engine = open_engine(model, device, precision, announce=sink.note)
+    info = engine.info
+    sink.note(
+        f"model {model.card.name} ({model.sha256[:12]}, {path}) on {info.backend}, "
+        f"device {info.device}, {info.precision}"
+    )
+    return engine
+
+
+def _show(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
+    """The human form of the summary."""
+    counts = summary.counts
+    words = [f"{counts['done']} done"]
+    words += [
+        f"{counts[name]} {name}"
+        for name in ("skipped", "failed", "remaining", "ignored")
+        if counts[name]
+    ]
+    sink.say(f"micrographs: {', '.join(words)}")
+    if summary.area_fractions:
+        sink.table(
+            f"area fraction, mean over {summary.fields} fields",
+            ["phase", "%"],
+            [[p.name, f"{100 * summary.area_fractions[p.key]:.2f}"] for p in phases],
+        )
+    if summary.state == "interrupted":
+        sink.say("interrupted; the same command goes on from here")
+    sink.say(f"results: {summary.out}")
+
+
+def _document(summary: RunSummary, engine: Engine) -> dict[str, object]:
+    """The JSON form of the summary."""
+    return {
+        "out": str(summary.out),
+        "state": summary.state,
+        "exit_code": summary.exit_code,
+        "counts": summary.counts,
+        "fields": summary.fields,
+        "mean_area_fractions": summary.area_fractions,
+        "model": {"name": engine.model.card.name, "sha256": engine.model.sha256},
+        "engine": engine.info.to_json(),
+        "failures": [vars(failure) for failure in summary.failures],
+        "results": list(summary.results),
+    }

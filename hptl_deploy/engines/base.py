@@ -1,0 +1,160 @@
+"""What every engine offers; the checks live here, the backends only do the work.
+
+Letters: N micrographs (or tiles) of a batch, H rows, W columns, K phases.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from hptl_deploy.errors import EngineError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hptl_deploy.model import Model
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An engine's answer to one batch."""
+
+    classes: NDArray[np.uint8]
+    """[N, H, W], class indices 0 to K - 1."""
+    confidence: NDArray[np.uint8]
+    """[N, H, W], the winning class's probability x 255."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What actually runs, for the screen and run.json."""
+
+    backend: str
+    """`onnxruntime-cpu`, `onnxruntime-cuda`, ..."""
+    device: str
+    """`cpu` or the card's name."""
+    precision: str
+    """`fp32`, `fp16` or `int8`."""
+    versions: dict[str, str]
+    largest_shape: tuple[int, int, int] | None
+    """(N, H, W) the engine was built for, or None where any size goes."""
+    owns_buffers: bool
+    """True: returned arrays are the engine's and are valid until the next call only.
+    False: they are the caller's."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The form stored in run.json."""
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            "versions": self.versions,
+            "largest_shape": list(self.largest_shape) if self.largest_shape else None,
+        }
+
+
+class Engine(ABC):
+    """A model, ready to run on one device. A context manager.
+
+    `infer` and `stream` may be called from one thread at a time.
+    """
+
+    def __init__(self, model: Model, info: EngineInfo) -> None:
+        self.model = model
+        self.info = info
+        self._closed = False
+
+    def infer(self, batch: NDArray[np.uint8]) -> Prediction:
+        """Classify a batch, uint8 [N, H, W, 3] RGB, H and W multiples of the card's stride.
+
+        Raises EngineError when the batch is not of that kind, when it is larger than the
+        engine was built for, when the engine is closed, and when the backend fails.
+        """
+        self._check(batch)
+        return self._infer(np.ascontiguousarray(batch))
+
+    def stream(
+        self, batches: Iterable[NDArray[np.uint8]], in_flight: int = 2
+    ) -> Iterator[Prediction]:
+        """Answers in the order of `batches`, of which up to `in_flight` are under way at once.
+
+        The next batches are drawn while the engine works, so whatever `batches` does to
+        produce one (reading, padding) overlaps with inference. An error in `batches` or in
+        the engine is raised in place of the answer it belongs to, after the answers before
+        it; later batches are not drawn.
+        """
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine") as worker:
+            pending: deque[Future[Prediction]] = deque()
+            source = iter(batches)
+            failure: Exception | None = None
+            try:
+                while True:
+                    try:
+                        batch = next(source)
+                    except StopIteration:
+                        break
+                    except Exception as exc:
+                        failure = exc  # after the answers that are under way
+                        break
+                    pending.append(worker.submit(self.infer, batch))
+                    if len(pending) >= in_flight:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+                if failure is not None:
+                    raise failure
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    @abstractmethod
+    def _infer(self, batch: NDArray[np.uint8]) -> Prediction:
+        """The backend's work on a batch that has been checked and is contiguous."""
+
+    def close(self) -> None:
+        """Release the device; a second call does nothing."""
+        self._closed = True
+
+    def _check(self, batch: NDArray[np.uint8]) -> None:
+        name = self.model.card.name
+        if self._closed:
+            raise EngineError(f"model {name}: the engine has been closed")
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[3] != 3:
+            raise EngineError(
+                f"model {name}: expected a batch uint8 [N, H, W, 3], "
+                f"found {batch.dtype} {list(batch.shape)}"
+            )
+        count, height, width, _ = batch.shape
+        stride = self.model.card.stride
+        if min(count, height, width) == 0 or height % stride or width % stride:
+            raise EngineError(
+                f"model {name}: expected at least one micrograph with height and width "
+                f"multiples of {stride}, found {count} of {height} x {width}"
+            )
+        largest = self.info.largest_shape
+        if largest and any(
+            have > most for have, most in zip((count, height, width), largest, strict=True)
+        ):
+            raise EngineError(
+                f"model {name}: the engine takes at most {largest[0]} of {largest[1]} x "
+                f"{largest[2]} px, found {count} of {height} x {width}"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

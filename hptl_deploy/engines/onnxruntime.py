@@ -1,0 +1,111 @@
+"""ONNX Runtime, on the CPU or through its CUDA provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from hptl_deploy.engines.base import Engine, EngineInfo, Prediction
+from hptl_deploy.errors import EngineError, EnvironmentLacks, ModelError
+from hptl_deploy.model import INPUT, OUTPUTS, Model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+S = TypeVar("S")
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxRuntimeEngine(Engine):
+    """Runs the model file itself; any batch and any size within memory."""
+
+    def __init__(self, model: Model, *, cuda_index: int | None = None, threads: int = 0) -> None:
+        """Open a session on card `cuda_index`, or on the CPU where it is None.
+
+        `threads` is the number of CPU threads, 0 for one per physical core. Raises
+        EnvironmentLacks when ONNX Runtime cannot be imported or would silently run on
+        another device, ModelError when it refuses the file.
+        """
+        try:
+            import onnxruntime as ort
+        except ImportError as exc:
+            raise EnvironmentLacks(
+                f"ONNX Runtime cannot be loaded ({exc})",
+                hint="Install it: pip install --force-reinstall onnxruntime-gpu",
+            ) from exc
+        kind = "cpu" if cuda_index is None else "cuda"
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # its warnings are no help to a metallographer
+        options.intra_op_num_threads = threads
+        # Without the arena, memory for a frame goes back to the system when the frame
+        # is done, and the bytes per pixel measured at export are what is really taken.
+        options.enable_cpu_mem_arena = False
+        provider = _PROVIDERS[kind]
+
+        def session(name: str, settings: dict[str, str]) -> ort.InferenceSession:
+            # Its own fallback prints to standard output and runs elsewhere than asked.
+            return ort.InferenceSession(
+                str(model.path), options, providers=[(name, settings)], enable_fallback=0
+            )
+
+        try:
+            if cuda_index is None:
+                self._session = session(provider, {})
+            else:
+                self._session = _on_card(session, provider, cuda_index)
+        except EnvironmentLacks:
+            raise
+        except Exception as exc:
+            raise ModelError(f"{model.path}: ONNX Runtime refuses it ({_first_line(exc)})") from exc
+        running = self._session.get_providers()
+        if running[0] != provider:
+            raise EnvironmentLacks(
+                f"asked ONNX Runtime for {provider}, it would run on {running[0]}",
+                hint="The CUDA libraries are missing: pip install 'hptl-deploy[cuda]'",
+            )
+        super().__init__(
+            model,
+            EngineInfo(
+                backend=f"onnxruntime-{kind}",
+                device="cpu" if cuda_index is None else f"cuda:{cuda_index}",
+                precision=model.card.precision,
+                versions={"onnxruntime": ort.__version__},
+                largest_shape=None,
+                owns_buffers=False,
+            ),
+        )
+
+    def close(self) -> None:
+        """Release the session and its memory; a second call does nothing."""
+        super().close()
+        self._session = None
+
+    def _infer(self, batch: NDArray[np.uint8]) -> Prediction:
+        try:
+            classes, confidence = self._session.run(list(OUTPUTS), {INPUT: batch})
+        except Exception as exc:
+            count, height, width, _ = batch.shape
+            raise EngineError(
+                f"model {self.model.card.name}: ONNX Runtime failed on {count} x {height} x "
+                f"{width} px ({_first_line(exc)})"
+            ) from exc
+        return Prediction(classes, confidence)
+
+
+def _on_card(session: Callable[[str, dict[str, str]], S], provider: str, index: int) -> S:
+    """A session on card `index`. Raises EnvironmentLacks where only the card is at fault."""
+    try:
+        return session(provider, {"device_id": str(index)})
+    except Exception as exc:
+        session(_PROVIDERS["cpu"], {})  # raises where the file itself is at fault
+        raise EnvironmentLacks(
+            f"ONNX Runtime cannot use card {index} ({_first_line(exc)})",
+            hint="Check the driver with nvidia-smi, or use --device cpu",
+        ) from exc
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

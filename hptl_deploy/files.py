@@ -1,0 +1,76 @@
+"""Files that are whole or absent: temporary name, flush, rename; and their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".hptl-part"
+"""Ending of files being written; `remove_leftovers` clears what a killed process left."""
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` when the block ends without error.
+
+    Readers of `path` see the old file or the new one, never a part. On an error the
+    temporary file is removed and `path` is untouched. Raises OSError as the system does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name keeps to the length of the final one as far as it can: 255 bytes is
+    # the limit of common file systems.
+    temporary = path.with_name(
+        f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-{os.getpid()}{TEMPORARY_SUFFIX}"
+    )
+    try:
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` as UTF-8 with line feeds on every system, whole or not at all."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write `document` as readable JSON, whole or not at all."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Delete what killed processes left half-written below `folder`; returns how many."""
+    leftovers = list(folder.rglob(f".*{TEMPORARY_SUFFIX}")) if folder.is_dir() else []
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(document: object) -> str:
+    """Hexadecimal SHA-256 of a JSON document, independent of key order and spacing."""
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()

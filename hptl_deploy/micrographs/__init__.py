@@ -1,0 +1,76 @@
+"""Micrographs: one interface over every file format.
+
+    with open_micrograph(path) as micrograph:
+        for page in micrograph.pages:
+            pixels = page.read()          # uint8 [rows, columns, 3], RGB
+
+The libraries that read a format are imported when the first such file is opened.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from hptl_deploy.errors import MicrographError
+from hptl_deploy.micrographs.base import UNCALIBRATED, Calibration, Micrograph, Page
+from hptl_deploy.micrographs.boundary import translated
+from hptl_deploy.micrographs.calibration import from_option
+from hptl_deploy.micrographs.sniff import FAMILY_SUFFIXES, Family, check_content
+
+__all__ = [
+    "MICROGRAPH_SUFFIXES",
+    "UNCALIBRATED",
+    "UNREADABLE_FORMATS",
+    "Calibration",
+    "Micrograph",
+    "Page",
+    "from_option",
+    "open_micrograph",
+]
+
+MICROGRAPH_SUFFIXES = tuple(suffix for group in FAMILY_SUFFIXES.values() for suffix in group)
+"""Endings of the files that are read, lower case with the dot."""
+
+UNREADABLE_FORMATS = {
+    ".czi": "a Zeiss CZI file cannot be read yet; export it as TIFF from ZEN",
+    ".nd2": "a Nikon ND2 file cannot be read yet; export it as TIFF from NIS-Elements",
+    ".lif": "a Leica LIF file cannot be read yet; export it as TIFF from LAS X",
+    ".vsi": "an Olympus VSI file cannot be read yet; export it as TIFF from cellSens or Stream",
+}
+"""Micrograph formats that are known and cannot be read: ending and what to do instead."""
+
+
+def open_micrograph(path: Path) -> Micrograph:
+    """Open a micrograph and read its headers; pixels are decoded by `Page.read`.
+
+    Raises MicrographError, without the path in its message, when the file cannot be
+    opened, is not what its name says, is damaged, or holds what cannot be segmented.
+    """
+    suffix = path.suffix.lower()
+    if suffix in UNREADABLE_FORMATS:
+        raise MicrographError(UNREADABLE_FORMATS[suffix])
+    if suffix not in MICROGRAPH_SUFFIXES:
+        raise MicrographError(
+            f"ends in {suffix or 'nothing'}, which is no micrograph format known here",
+            hint=f"Expected one of {' '.join(MICROGRAPH_SUFFIXES)}",
+        )
+    with translated(path):
+        # A pipe would block on opening, a folder fails differently on every system.
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):
+            found = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
+            raise MicrographError(f"is {found}; expected a micrograph file")
+        handle = path.open("rb")
+        try:
+            family = check_content(handle, suffix)
+            if family is Family.TIFF:
+                from hptl_deploy.micrographs.tiff import TiffMicrograph
+
+                return TiffMicrograph(path, handle)
+            from hptl_deploy.micrographs.raster import RasterMicrograph
+
+            return RasterMicrograph(path, handle, family)
+        except BaseException:
+            handle.close()
+            raise

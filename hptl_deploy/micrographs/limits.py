@@ -1,0 +1,44 @@
+"""What a header may declare: bounded by the file's own bytes and by the memory that is free."""
+
+from __future__ import annotations
+
+from hptl_deploy.errors import MicrographError
+
+GIB = 2**30
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise MicrographError unless both sides, in pixels, are positive."""
+    if width < 1 or height < 1:
+        raise MicrographError(
+            f"declares a picture of {width} x {height} pixels; expected at least 1 x 1",
+            hint="Export it again from the microscope's program",
+        )
+
+
+def check_declared(
+    width: int, height: int, decoded_bytes: int, stored_bytes: int, largest_ratio: float
+) -> None:
+    """Refuse a header that declares more than the file's bytes could possibly hold.
+
+    `decoded_bytes` is what width x height pixels unpack to, `stored_bytes` what the file
+    has for them, and `largest_ratio` how far the compression can go (1 for none).
+    """
+    if decoded_bytes > stored_bytes * largest_ratio:
+        raise MicrographError(
+            f"declares {width} x {height} pixels, which {stored_bytes} bytes of picture data "
+            "cannot hold: it is cut short or its header is damaged; copy it again"
+        )
+
+
+def check_memory(width: int, height: int, needed_bytes: int) -> None:
+    """Refuse to decode width x height pixels if `needed_bytes` are not free."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    if needed_bytes > free:
+        raise MicrographError(
+            f"declares {width} x {height} pixels: decoding them needs {needed_bytes / GIB:.1f} GiB "
+            f"of memory, {free / GIB:.1f} GiB are free",
+            hint="Close other programs or cut the micrograph into pieces",
+        )

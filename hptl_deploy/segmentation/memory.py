@@ -1,0 +1,214 @@
+"""How much memory a run may take, decided before it takes any.
+
+    free memory (system and control group, after the model is loaded)
+    └── budget: 70 % of it
+        ├── frames: a quarter; what the queues hold, from decoding to writing
+        └── engine: the rest; what inference needs, card.bytes_per_pixel x pixels
+
+A frame too large for the quarter travels alone and its engine gets what it leaves.
+The budget is recorded in run.json and taken up again by a restart, so that a killed run
+cuts its frames as it would have done unbroken.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hptl_deploy.errors import MicrographError, UsageError
+from hptl_deploy.model import ModelCard
+from hptl_deploy.tiling import FramePlan, plan_frame
+
+_SHARE = 0.7
+_FRAMES_SHARE = 0.25
+# A recorded budget is taken up while it leaves this much of what is free now: between two
+# starts free memory moves by some per cent.
+_STILL_FITS = 0.9
+
+# Bytes per pixel of a frame between decoding and writing, at most: while decoding, a
+# 16-bit RGB source (6), its scaled copy (3); behind it the frame (3), its filled-up copy
+# for the engine (3), the engine's answer (2), class map and confidence (2), overlay and its
+# encoder's copy (6): 16 behind decoding, 20 to be on the safe side of readers' temporaries.
+_FRAME_BYTES = 20
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The budget of a run, in bytes."""
+
+    budget: int
+    device: int | None
+    """The engine's share where it works in a card's own memory."""
+    free: int
+    """What was free when the budget was made."""
+
+    @property
+    def frames(self) -> int:
+        """What the queues may hold."""
+        return int(self.budget * _FRAMES_SHARE)
+
+    def held(self, height: int, width: int) -> int:
+        """What one frame takes between decoding and writing."""
+        return height * width * _FRAME_BYTES
+
+    def plan(self, height: int, width: int, card: ModelCard, tile: int | None) -> FramePlan:
+        """Whole where it fits, else the largest tiles that do; `tile` forces the core's side.
+
+        Raises MicrographError when the frame, or a forced tile, needs more than there is.
+        """
+        engine = self._engine(height, width)
+        try:
+            plan = plan_frame(
+                height,
+                width,
+                stride=card.stride,
+                halo=card.halo,
+                tile=tile,
+                bytes_per_pixel=card.bytes_per_pixel,
+                budget_bytes=engine,
+            )
+        except UsageError as exc:
+            raise MicrographError(exc.message, hint=exc.hint) from exc
+        if tile is not None:
+            rows, columns = plan.largest_read
+            need = rows * columns * card.bytes_per_pixel
+            if need > engine:
+                raise MicrographError(
+                    f"a tile of {rows} x {columns} px (core {tile} and halos) needs "
+                    f"{gib(need)}, but {gib(engine)} are planned for inference",
+                    hint="Choose a smaller --tile, or leave it out",
+                )
+        return plan
+
+    def _engine(self, height: int, width: int) -> int:
+        held = self.held(height, width)
+        left = self.budget - max(self.frames, held)
+        if left <= 0:
+            raise MicrographError(
+                f"{width} x {height} px need {gib(held)} of memory, "
+                f"but {gib(self.budget)} are planned for this run",
+                hint="Cut the micrograph into parts or use a machine with more memory",
+            )
+        return left if self.device is None else self.device
+
+    def describe(self) -> str:
+        """For the screen."""
+        engine = self.budget - self.frames if self.device is None else self.device
+        where = "" if self.device is None else " on the card"
+        return (
+            f"memory: {gib(self.free)} free; planned {gib(engine)} for inference{where}, "
+            f"{gib(self.frames)} for frames on their way"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The form stored in run.json."""
+        return {
+            "budget_bytes": self.budget,
+            "device_bytes": self.device,
+            "free_bytes": self.free,
+        }
+
+
+def plan_memory(device: str, recorded: object = None) -> MemoryPlan:
+    """The budget of a run on `device` (`cpu`, `cuda:N`): the recorded one while it still fits.
+
+    `recorded` is what `MemoryPlan.to_json` gave an earlier run, or anything else.
+    """
+    free = free_bytes()
+    card = _free_on_card(device)
+    plan = MemoryPlan(int(free * _SHARE), None if card is None else int(card * _SHARE), free)
+    if not isinstance(recorded, dict):
+        return plan
+    budget, on_card = recorded.get("budget_bytes"), recorded.get("device_bytes")
+    if not isinstance(budget, int) or not 0 < budget <= free * _STILL_FITS:
+        return plan
+    if card is None:
+        return MemoryPlan(budget, None, free) if on_card is None else plan
+    if not isinstance(on_card, int) or not 0 < on_card <= card * _STILL_FITS:
+        return plan
+    return MemoryPlan(budget, on_card, free)
+
+
+def free_bytes() -> int:
+    """Memory this process can still take without being killed or made to swap."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    if sys.platform == "linux":
+        groups = Path("/proc/self/cgroup")
+        if groups.is_file():
+            limits = _group_free(groups.read_text(), Path("/sys/fs/cgroup"))
+            free = min([free, *limits])
+    return max(free, 0)
+
+
+def _group_free(groups: str, root: Path) -> list[int]:
+    """What each memory limit above this process leaves, in bytes; groups v1 and v2."""
+    found = []
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, names = root, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            top = root / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        # Inside a container the path may be the host's, which is not mounted: then the
+        # top of what is mounted is this container's own group.
+        folder = top / path.lstrip("/")
+        while True:
+            found += _left_in_group(folder, *names)
+            if folder == top:
+                break
+            folder = folder.parent
+    return found
+
+
+def _left_in_group(folder: Path, limit_name: str, usage_name: str) -> list[int]:
+    try:
+        limit = int((folder / limit_name).read_text())  # `max` is no number: no limit
+        usage = int((folder / usage_name).read_text())
+        stat = (folder / "memory.stat").read_text()
+    except (OSError, ValueError):
+        return []
+    # Pages of files read before count as used, but give way.
+    cache = re.search(r"^(?:total_)?inactive_file (\d+)$", stat, re.MULTILINE)
+    return [limit - usage + (int(cache.group(1)) if cache else 0)]
+
+
+def _free_on_card(device: str) -> int | None:
+    """Free memory of `cuda:N` in bytes, as its driver says; None elsewhere or without answer."""
+    match = re.fullmatch(r"cuda:(\d+)", device)
+    if match is None:
+        return None
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    handle, context = ctypes.c_int(), ctypes.c_void_p()
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    # The primary context is the one the engine works in; it exists already.
+    if (
+        driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(handle), int(match.group(1)))
+        or driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), handle)
+    ):
+        return None
+    try:
+        if driver.cuCtxPushCurrent_v2(context):
+            return None
+        answered = driver.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)) == 0
+        driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+    finally:
+        driver.cuDevicePrimaryCtxRelease_v2(handle)
+    return free.value if answered else None
+
+
+def gib(amount: float) -> str:
+    """Bytes in words: `2.7 GiB`, `35 MiB`."""
+    return f"{amount / 2**30:.1f} GiB" if amount >= 2**30 else f"{amount / 2**20:.0f} MiB"

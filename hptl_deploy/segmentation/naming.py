@@ -1,0 +1,161 @@
+"""What the results of an input are called: one name each, safe on every system.
+
+The results of `sub/a.tif` begin with `sub/a`. Two inputs of one folder that share a stem
+both carry their extension, and a stem that looks like a page of another (`a_p0002` beside
+`a`) carries its own, because whether `a` has pages is not known from a listing. All of it
+is decided from the full list of names, so that every process that sees the list agrees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+OUTPUT_ENDINGS = ("_classes.tif", "_confidence.tif", "_overlay.jpg", "_overlay.png")
+_OWN_FILES = ("fields.csv", "failures.csv", "run.json", "ledger.jsonl")
+
+_FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f\ud800-\udfff]')
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?=\s*(\.|$))", re.IGNORECASE
+)
+_PAGE = re.compile(r"(.+)_p\d{4,}", re.DOTALL)
+
+# 255 bytes is the limit of common file systems; the longest ending of ours is
+# `_p0000000002_confidence.tif` (27), and the temporary names are shorter still.
+_LONGEST_BASE = 255 - 27
+
+
+def result_bases(names: Iterable[str]) -> dict[str, str]:
+    """The beginning of every result's name, by input.
+
+    `names` are the inputs' paths below the input folder, forward slashes, with extension;
+    the values are paths below the out folder, without page and kind. No two results of
+    any two inputs share a name, on systems that ignore case and Unicode form too.
+    """
+    parents: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        parents[str(PurePosixPath(name).parent)].append(name)
+    folders = _safe_folders(parents)
+    bases = {}
+    for parent, members in parents.items():
+        for name, base in _bases_of_folder(members).items():
+            bases[name] = base if parent == "." else f"{folders[parent]}/{base}"
+    return bases
+
+
+def renamed(bases: Mapping[str, str]) -> dict[str, str]:
+    """The inputs whose results are not called after them letter by letter, with that name."""
+    return {
+        name: base
+        for name, base in bases.items()
+        if base not in (name, str(PurePosixPath(name).with_suffix("")))
+    }
+
+
+def page_base(base: str, page: int, pages: int) -> str:
+    """`base` for a file of one page, `base_p0002` for page 2 of several."""
+    return base if pages == 1 else f"{base}_p{page:04d}"
+
+
+def safe_part(part: str) -> str:
+    """One file or folder name without what Windows forbids.
+
+    `a:b` -> `a_b`, `CON` -> `CON_`, `a. ` -> `a__`.
+    """
+    part = _FORBIDDEN.sub("_", part)
+    part = _DEVICE.sub(r"\1_", part, count=1) if _DEVICE.match(part) else part
+    kept = part.rstrip(". ")
+    return kept + "_" * (len(part) - len(kept))
+
+
+def fold(name: str) -> str:
+    """Equal where a file system may take two names for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _fit(part: str, original: str, limit: int) -> str:
+    """`part`, or its beginning and a hash of `original` where it is too long in UTF-8."""
+    if len(part.encode("utf-8")) <= limit:
+        return part
+    cut = part.encode("utf-8")[: limit - 9].decode("utf-8", "ignore")
+    return f"{cut}-{_mark(original)}"
+
+
+def _candidate(name: str, level: int) -> str:
+    """Level 0: the stem; 1: with its extension; 2: with a hash of the path as well."""
+    path = PurePosixPath(name)
+    part = safe_part(path.stem if level == 0 else path.name)
+    if level == 2:
+        part = f"{_fit(part, name, _LONGEST_BASE - 9)}-{_mark(name)}"
+    return _fit(part, name, _LONGEST_BASE)
+
+
+def _bases_of_folder(names: list[str]) -> dict[str, str]:
+    """Raise names in conflict, all of them at once, until there is no conflict."""
+    levels = dict.fromkeys(names, 0)
+    stems = {fold(_candidate(name, 0)) for name in names}
+    for name in names:
+        page = _PAGE.fullmatch(fold(_candidate(name, 0)))
+        if page and page.group(1) in stems:
+            levels[name] = 1
+    while raised := _in_conflict(levels):
+        for name in raised:
+            levels[name] += 1
+    return {name: _candidate(name, level) for name, level in levels.items()}
+
+
+def _in_conflict(levels: Mapping[str, int]) -> list[str]:
+    """Who must take a longer name; nobody beyond level 2, which ends in its own hash."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, level in levels.items():
+        groups[fold(_candidate(name, level))].append(name)
+    raised = []
+    for key, members in groups.items():
+        page = _PAGE.fullmatch(key)
+        if len(members) > 1 or (page and page.group(1) in groups):
+            lowest = min(levels[name] for name in members)
+            raised += [name for name in members if levels[name] == lowest < 2]
+    return raised
+
+
+def _safe_folders(parents: Iterable[str]) -> dict[str, str]:
+    """Every folder's place below the out folder, by its place below the input folder."""
+    children: dict[str, set[str]] = defaultdict(set)
+    for parent in parents:
+        path = PurePosixPath(parent)
+        for place in (path, *path.parents):
+            if str(place) != ".":
+                children[str(place.parent)].add(str(place))
+    safe = {".": "."}
+    for parent in sorted(children, key=_depth):  # a parent is placed before its children
+        groups: dict[str, list[str]] = defaultdict(list)
+        for folder in sorted(children[parent]):
+            groups[fold(_safe_folder(PurePosixPath(folder).name))].append(folder)
+        for members in groups.values():
+            for folder in members:
+                part = _safe_folder(PurePosixPath(folder).name)
+                if len(members) > 1:
+                    part = f"{part}-{_mark(folder)}"
+                above = safe[parent]
+                safe[folder] = part if above == "." else f"{above}/{part}"
+    return safe
+
+
+def _depth(folder: str) -> tuple[int, str]:
+    return (0 if folder == "." else folder.count("/") + 1, folder)
+
+
+def _safe_folder(part: str) -> str:
+    safe = _fit(safe_part(part), part, _LONGEST_BASE)
+    # A folder called like a result would stand where that result belongs.
+    if fold(safe).endswith(OUTPUT_ENDINGS) or fold(safe) in _OWN_FILES:
+        return f"{safe}_"
+    return safe

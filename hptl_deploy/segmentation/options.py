@@ -1,0 +1,82 @@
+"""What a segmentation run is asked to do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hptl_deploy.errors import UsageError
+from hptl_deploy.files import sha256_json
+
+OVERLAYS = ("jpg", "png", "none")
+
+# Part of the settings' hash: raised when the same settings come to give other files.
+_OUTPUTS_VERSION = 1
+
+
+def absolute(path: Path) -> Path:
+    """`path` from the root, without `..`; links are not followed, so names stay the user's."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """The input and the settings of one run."""
+
+    input: Path
+    """A folder, searched recursively, or one file."""
+    out: Path | None = None
+    """The results folder; None: `<input>-segmented`, beside the input."""
+    tile: int | None = None
+    """Side of a core in pixels; None: whole frames, or what memory allows."""
+    pixel_size_um: float | None = None
+    """Overrides what the files say."""
+    overlay: str = "jpg"
+    """`jpg`, `png` or `none`."""
+    confidence: bool = False
+    """Write confidence maps, too."""
+    overwrite: bool = False
+    """Do again what is done already."""
+    split: str | None = None
+    """Only this split, where the input is a data set."""
+
+    @property
+    def out_folder(self) -> Path:
+        """Where the results go, absolute."""
+        if self.out is not None:
+            return absolute(self.out)
+        source = absolute(self.input)
+        if not source.name:
+            raise UsageError(f"{source}: has no folder beside it", hint="Name one with --out")
+        stem = source.name if source.is_dir() else source.stem
+        return source.with_name(f"{stem}-segmented")
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be meant."""
+        if self.overlay not in OVERLAYS:
+            raise UsageError(f"--overlay {self.overlay}: expected {', '.join(OVERLAYS)}")
+        out = os.path.realpath(self.out_folder)
+        source = Path(os.path.realpath(self.input))
+        folder = source if source.is_dir() else source.parent
+        if os.path.normcase(out) == os.path.normcase(folder):
+            raise UsageError(
+                f"--out {self.out}: is the folder of the micrographs themselves",
+                hint="Results need a folder of their own",
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the results' bytes, apart from input and model.
+
+        Tiles and devices are no part of it: they must not change results.
+        """
+        return {
+            "pixel_size_um": self.pixel_size_um,
+            "overlay": self.overlay,
+            "confidence": self.confidence,
+        }
+
+    def settings_sha256(self) -> str:
+        """A results folder is continued where this is the same."""
+        return sha256_json({"outputs": _OUTPUTS_VERSION, **self.settings()})

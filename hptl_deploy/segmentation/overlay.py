@@ -1,0 +1,141 @@
+"""The micrograph with its phases drawn on it: a light fill and a crisp outline.
+
+The matrix (index 0) is left as it is. The fill is light enough for the particle below to
+stay visible; the outline lies on the phase's own border pixels, in its full colour. Large
+frames get a second, half transparent line inside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hptl_deploy.phases import Phase, palette
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+QUALITY = 90
+_FILL = 0.3
+_SECOND_LINE = 0.6
+# An outline of one pixel vanishes where a whole frame is shown on a screen.
+_WIDE_FROM = 1600
+JPEG_LIMIT = 65535
+"""Pixels in a row or column of a JPEG, at most."""
+_ROWS = 256
+
+
+def write_overlay(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
+    phases: Sequence[Phase],
+    kind: str,
+    description: dict[str, Any],
+) -> None:
+    """Draw `classes` [H, W] on `pixels` [H, W, 3] and write it as `kind`, `jpg` or `png`.
+
+    A frame beyond JPEG's limit is reduced by the least integer factor. Raises OSError.
+    """
+    from PIL import Image
+
+    factor = -(-max(classes.shape) // JPEG_LIMIT) if kind == "jpg" else 1
+    if factor > 1:
+        pixels, classes = pixels[::factor, ::factor], classes[::factor, ::factor]
+    picture = Image.fromarray(draw(pixels, classes, phases))
+    size = description["pixel_size_um"]
+    if kind == "jpg":
+        exif = _exif(description, None if size is None else size * factor)
+        # Full chroma resolution: halved, a red outline bleeds into its neighbours.
+        picture.save(path, "JPEG", quality=QUALITY, subsampling=0, exif=exif)
+    else:
+        picture.save(path, "PNG", compress_level=3, **_png(description, size))
+
+
+def draw(
+    pixels: NDArray[np.uint8], classes: NDArray[np.uint8], phases: Sequence[Phase]
+) -> NDArray[np.uint8]:
+    """The overlay as uint8 [H, W, 3], of `pixels` [H, W, 3] and `classes` [H, W]."""
+    height, width = classes.shape
+    thickness = 1 if max(height, width) < _WIDE_FROM else 2
+    colours = palette(phases)
+    fills, seconds = (
+        _tables(colours, len(phases), _FILL),
+        _tables(colours, len(phases), _SECOND_LINE),
+    )
+    drawn = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):  # pieces that stay in the processor's cache
+        bottom = min(top + _ROWS, height)
+        above, below = max(0, top - thickness), min(height, bottom + thickness)
+        piece, out = classes[top:bottom], drawn[top:bottom]
+        rings = [
+            _near_border(classes[above:below], distance)[top - above : bottom - above]
+            for distance in range(1, thickness + 1)
+        ]
+        out[:] = pixels[top:bottom]
+        for index in range(1, len(phases)):
+            inside = piece == index
+            if not inside.any():
+                continue
+            _apply(fills[index], out, inside & ~rings[-1])
+            if thickness > 1:
+                _apply(seconds[index], out, inside & rings[-1] & ~rings[0])
+            out[inside & rings[0]] = colours[index]
+    return drawn
+
+
+def _tables(colours: NDArray[np.uint8], count: int, share: float) -> NDArray[np.uint8]:
+    """What level v of channel c becomes under `share` of phase k's colour: [K, 256, 3]."""
+    levels = np.arange(256, dtype=np.float32)[None, :, None]
+    mixed = levels * (1 - share) + colours[:count, None, :] * share
+    return (mixed + 0.5).astype(np.uint8)
+
+
+def _apply(table: NDArray[np.uint8], out: NDArray[np.uint8], where: NDArray[np.bool_]) -> None:
+    """Look the levels of `out` [H, W, 3] up in `table` [256, 3], `where` [H, W] says so."""
+    out[where] = table[out[where], np.arange(3)]
+
+
+def _near_border(classes: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:
+    """Pixels [H, W] within `distance` of a pixel of another class, in rows or columns."""
+    near = np.zeros(classes.shape, bool)
+    for step in range(1, distance + 1):
+        vertical = classes[step:] != classes[:-step]
+        near[step:] |= vertical
+        near[:-step] |= vertical
+        horizontal = classes[:, step:] != classes[:, :-step]
+        near[:, step:] |= horizontal
+        near[:, :-step] |= horizontal
+    return near
+
+
+def _exif(description: dict[str, Any], pixel_size_um: float | None) -> Image.Exif:
+    """Description and resolution; JPEG's own density field ends at 65535 per cm."""
+    from PIL import Image
+    from PIL.TiffImagePlugin import IFDRational
+
+    exif = Image.Exif()
+    exif[0x010E] = json.dumps(description)
+    exif[0x0131] = description["software"]
+    if pixel_size_um is not None:
+        per_cm = IFDRational(1e4 / pixel_size_um)
+        exif[0x011A] = exif[0x011B] = per_cm
+        exif[0x0128] = 3  # centimetres
+    return exif
+
+
+def _png(description: dict[str, Any], pixel_size_um: float | None) -> dict[str, Any]:
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("Description", json.dumps(description))
+    text.add_text("Software", description["software"])
+    if pixel_size_um is None:
+        return {"pnginfo": text}
+    per_inch = 25400 / pixel_size_um
+    return {"pnginfo": text, "dpi": (per_inch, per_inch)}

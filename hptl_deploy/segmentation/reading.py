@@ -1,0 +1,121 @@
+"""The read stage: hash, decide whether there is anything to do, decode page by page."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hptl_deploy.errors import MicrographError
+from hptl_deploy.files import sha256_file
+from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
+from hptl_deploy.model import Model
+from hptl_deploy.segmentation.items import Clock, Failed, Frame, Job, Skipped, reason
+from hptl_deploy.segmentation.ledger import Entry, Ledger
+from hptl_deploy.segmentation.memory import MemoryPlan
+from hptl_deploy.segmentation.options import SegmentOptions
+from hptl_deploy.segmentation.stages import ByteGate, Cancelled
+
+Read = Frame | Skipped | Failed
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Makes the stream's items from its jobs, in order, one job after the other."""
+
+    options: SegmentOptions
+    model: Model
+    memory: MemoryPlan
+    ledger: Ledger
+    clock: Clock
+    gate: ByteGate
+    stop: threading.Event
+    """No further job is begun once this is set."""
+
+    def items(self, jobs: Sequence[Job]) -> Iterator[Read]:
+        """Every job's frames, or the word that it is skipped or failed."""
+        for job in jobs:
+            if self.stop.is_set():
+                return
+            try:
+                yield from self._job(job)
+            except Cancelled:
+                raise
+            except Exception as exc:
+                # Readers of damaged files raise what they like; one file must not end a run.
+                yield Failed(job, "read", reason(exc))
+
+    def _job(self, job: Job) -> Iterator[Frame | Skipped]:
+        path = job.listed.path
+        with self.clock.busy("read"):
+            stamp = _stamp(path)
+            job.bytes, job.sha256 = stamp[0], sha256_file(path)
+            entry = self._done_before(job)
+        if entry is not None:
+            yield Skipped(job, entry)
+            return
+        from hptl_deploy.micrographs import open_micrograph
+
+        with self.clock.busy("read"):
+            opened = open_micrograph(path)
+        with opened as micrograph:
+            yield from self._pages(job, micrograph, stamp)
+
+    def _pages(self, job: Job, micrograph: Micrograph, stamp: tuple[int, int]) -> Iterator[Frame]:
+        pages = len(micrograph.pages)
+        if pages == 0:
+            raise MicrographError("holds no micrograph")
+        for number, page in enumerate(micrograph.pages, 1):
+            frame = self._frame(job, page, number, pages)
+            if _stamp(job.listed.path) != stamp:
+                frame.leave()
+                raise MicrographError(
+                    "was changed while it was being read",
+                    hint="Run again when it is complete",
+                )
+            yield frame
+            if job.abandoned:
+                return
+
+    def _frame(self, job: Job, page: Page, number: int, pages: int) -> Frame:
+        plan = self.memory.plan(page.height, page.width, self.model.card, self.options.tile)
+        held = self.memory.held(page.height, page.width)
+        self.gate.enter(held)
+        try:
+            with self.clock.busy("read"):
+                pixels = page.read()
+        except BaseException:
+            self.gate.leave(held)
+            raise
+        calibration = self._calibration(page)
+        return Frame(job, number, pages, pixels, plan, calibration, self.gate, held)
+
+    def _calibration(self, page: Page) -> Calibration:
+        if self.options.pixel_size_um is None:
+            return page.calibration
+        from hptl_deploy.micrographs.calibration import from_option
+
+        return from_option(self.options.pixel_size_um)
+
+    def _done_before(self, job: Job) -> Entry | None:
+        """The entry of an earlier run that did the same, and whose results are in place."""
+        entry = self.ledger.entry(job.listed.relative)
+        if entry is None or self.options.overwrite or job.sha256 != entry.sha256:
+            return None
+        return entry if self.still_valid(entry, job) and self.ledger.is_in_place(entry) else None
+
+    def still_valid(self, entry: Entry, job: Job) -> bool:
+        """True where `entry` is of this model, these settings and these names, and no failure."""
+        return (
+            entry.failure is None
+            and entry.base == job.base
+            and entry.model_sha256 == self.model.sha256
+            and entry.settings_sha256 == self.options.settings_sha256()
+        )
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is written to."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns

@@ -1,0 +1,217 @@
+"""Tile, halo and padding geometry: whole before tiles, and tiles equal the whole.
+
+A frame of H x W pixels is filled below and to the right, up to the model's stride,
+by repeating its edge pixels. If that fits the memory it goes through in one piece.
+Otherwise it is cut into cores that lie on the stride's grid:
+
+      0          core         2 core        padded width
+      +-----------+-----------+-------+
+      |           |           |       |      write: the core, clipped to H x W
+      |      +----+-----------+----+  |
+      |      |    :           :    |  |      read:  the core and a halo round it,
+      +------+....#############....+--+             clipped to the padded frame
+      |      |    #   core    #    |  |
+      |      |    #           #    |  |
+      +------+....#############....+--+
+      |      |<-->:           :    |  |
+      |      +halo+-----------+----+  |
+
+The halo is at least the network's reach, so what lies outside a tile's read
+rectangle cannot influence its core; the read rectangle starts on the stride's grid,
+so the network's pooling windows fall where they fall in the whole frame; and at
+the frame's own border the tile ends where the frame ends, so the network's zero
+padding is the same. Interiors are kept, nothing is blended.
+
+All coordinates are in pixels of the micrograph, rows before columns, half-open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hptl_deploy.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of pixels: rows y0 to y1, columns x0 to x1, ends excluded."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.y1 - self.y0
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.x1 - self.x0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return (self.height, self.width)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """For indexing an array [H, W, ...]."""
+        return (slice(self.y0, self.y1), slice(self.x0, self.x1))
+
+    def relative_to(self, other: Region) -> Region:
+        """The same rectangle with `other`'s upper left corner as origin."""
+        return Region(
+            self.y0 - other.y0, self.y1 - other.y0, self.x0 - other.x0, self.x1 - other.x0
+        )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What is read for one call of the engine and what is kept of its answer."""
+
+    read: Region
+    """In the padded frame; may reach beyond the micrograph below and to the right."""
+    write: Region
+    """In the micrograph."""
+
+    @property
+    def keep(self) -> Region:
+        """`write`, in the tile's own coordinates."""
+        return self.write.relative_to(self.read)
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """How one frame of `height` x `width` pixels goes through an engine."""
+
+    height: int
+    width: int
+    stride: int
+    halo: int
+    core: tuple[int, int] | None
+    """(rows, columns) of the cores, or None where the frame goes through whole."""
+
+    @property
+    def padded(self) -> Region:
+        """The frame filled up to the stride."""
+        return Region(0, _up(self.height, self.stride), 0, _up(self.width, self.stride))
+
+    @property
+    def whole(self) -> bool:
+        """True where one call sees the whole frame."""
+        return self.core is None
+
+    def tiles(self) -> Iterator[Tile]:
+        """Every tile, row by row; their `write` rectangles cover the frame exactly once."""
+        padded = self.padded
+        rows, columns = self.core or padded.shape
+        for y in range(0, padded.height, rows):
+            for x in range(0, padded.width, columns):
+                write = Region(y, min(y + rows, self.height), x, min(x + columns, self.width))
+                # Never empty: the padding is shorter than one stride.
+                read = Region(
+                    max(0, y - self.halo),
+                    min(padded.height, y + rows + self.halo),
+                    max(0, x - self.halo),
+                    min(padded.width, x + columns + self.halo),
+                )
+                yield Tile(read, write)
+
+    @property
+    def largest_read(self) -> tuple[int, int]:
+        """(rows, columns) of the largest tile that is read."""
+        rows, columns = self.core or self.padded.shape
+        return (
+            _longest_read(self.padded.height, rows, self.halo),
+            _longest_read(self.padded.width, columns, self.halo),
+        )
+
+
+def plan_frame(
+    height: int,
+    width: int,
+    *,
+    stride: int,
+    halo: int,
+    tile: int | None = None,
+    bytes_per_pixel: float = 0.0,
+    budget_bytes: float = math.inf,
+) -> FramePlan:
+    """Decide how a frame goes through: whole if it fits, else in tiles.
+
+    `tile` is the side of a square core in pixels and forces tiling; without it the
+    largest core whose tile (core and halos) needs at most `budget_bytes` is taken,
+    and cores are then evened out over the frame.
+
+    Raises UsageError when `tile` is not a positive multiple of `stride`, and when not
+    even the smallest tile fits the budget.
+    """
+    if tile is not None:
+        check_core(tile, stride)
+        return FramePlan(height, width, stride, halo, (tile, tile))
+    padded_height, padded_width = _up(height, stride), _up(width, stride)
+    if padded_height * padded_width * bytes_per_pixel <= budget_bytes:
+        return FramePlan(height, width, stride, halo, None)
+    side = int(math.sqrt(budget_bytes / bytes_per_pixel))
+    largest = (side - 2 * halo) // stride * stride
+    if largest < stride:
+        need = (stride + 2 * halo) ** 2 * bytes_per_pixel
+        raise UsageError(
+            f"the smallest tile ({stride} px and a halo of {halo} px) needs "
+            f"{need / 2**20:.0f} MiB, but only {budget_bytes / 2**20:.0f} MiB of memory are free",
+            hint="Close other programs or use a narrower model",
+        )
+    core = (_even_core(padded_height, largest, stride), _even_core(padded_width, largest, stride))
+    return FramePlan(height, width, stride, halo, core)
+
+
+def check_core(tile: int, stride: int) -> None:
+    """Raise UsageError unless `tile` can be the side of a core."""
+    if tile < stride or tile % stride:
+        raise UsageError(
+            f"--tile {tile}: expected a positive multiple of the model's stride, {stride} px",
+            hint=f"Try --tile {max(stride, round(tile / stride) * stride)}",
+        )
+
+
+def read_padded(
+    read: Callable[[Region], NDArray[np.uint8]], region: Region, height: int, width: int
+) -> NDArray[np.uint8]:
+    """Read `region` of the padded frame, uint8 [rows, columns, 3].
+
+    `read` returns uint8 [rows, columns, 3] for rectangles inside the micrograph
+    (`height` x `width`); rows and columns beyond it repeat the edge pixels.
+    """
+    import numpy as np
+
+    inside = Region(region.y0, min(region.y1, height), region.x0, min(region.x1, width))
+    pixels = read(inside)
+    below, right = region.y1 - inside.y1, region.x1 - inside.x1
+    if below or right:
+        pixels = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
+    return np.ascontiguousarray(pixels)
+
+
+def _longest_read(length: int, core: int, halo: int) -> int:
+    """The longest read along one axis: both halos where a core has neighbours on both sides."""
+    starts = range(0, length, core)
+    return max(min(length, start + core + halo) - max(0, start - halo) for start in starts)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _even_core(length: int, largest: int, stride: int) -> int:
+    pieces = math.ceil(length / largest)
+    return _up(math.ceil(length / pieces), stride)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hptl_deploy.cli.main import run
+from support.drawings import folder_of, rectangles, save
+from support.threshold_model import write_threshold_model
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    write_threshold_model(tmp_path / "models")
+    return tmp_path / "models"
+
+
+def segment(source: Path, models: Path, *options: str) -> int:
+    return run(["segment", str(source), "--models", str(models), "--device", "cpu", *options])
+
+
+def test_the_summary_says_what_ran_and_what_came_of_it(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = rectangles(100, 200, grey=(0, 10, 0, 200), dark=(50, 100, 0, 100))
+    save(tmp_path / "in" / "a.png", pixels)
+    assert segment(tmp_path / "in", models) == 0
+    said, noted = capsys.readouterr()
+    assert said.splitlines() == [
+        "micrographs: 1 done",
+        "area fraction, mean over 1 fields",
+        "  phase                    %",
+        "  aluminium matrix     65.00",
+        "  Mg2Si                10.00",
+        "  Fe-containing phase  25.00",
+        f"results: {tmp_path / 'in-segmented'}",
+    ]
+    assert "model threshold (" in noted
+    assert "on onnxruntime-cpu, device cpu, fp32" in noted
+    assert "memory: " in noted
+
+
+def test_json_is_one_document(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder_of(tmp_path / "in", 2)
+    (source / "bad.tif").write_bytes(b"II*\0")
+    assert segment(source, models, "--json") == 1
+    said, noted = capsys.readouterr()
+    document = json.loads(said)
+    assert document["counts"] == {
+        "done": 2, "skipped": 0, "failed": 1, "remaining": 0, "ignored": 0,
+    }  # fmt: skip
+    assert document["exit_code"] == 1
+    assert [failure["file"] for failure in document["failures"]] == ["bad.tif"]
+    assert [result["classes_file"] for result in document["results"]] == [
+        "m00_classes.tif", "m01_classes.tif",
+    ]  # fmt: skip
+    assert set(document["mean_area_fractions"]) == {"al", "mg2si", "fe"}
+    assert "bad.tif: " in noted
+
+
+def test_bad_files_are_one_line_each_and_exit_1(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder_of(tmp_path / "µm größe 日本", 2)
+    (source / "empty.png").write_bytes(b"")
+    (source / "lie.tif").write_bytes((source / "m00.png").read_bytes())
+    (source / "text.jpg").write_text("no picture")
+    assert segment(source, models) == 1
+    said, noted = capsys.readouterr()
+    failed = [line for line in noted.splitlines() if line.startswith(("empty", "lie", "text"))]
+    assert [line.split(": ")[0] for line in failed] == ["empty.png", "lie.tif", "text.jpg"]
+    assert "Traceback" not in noted
+    assert "micrographs: 2 done, 3 failed" in said
+
+
+def test_errors_are_sentences_with_their_exit_code(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder_of(tmp_path / "in", 1)
+    cases = [
+        (["--tile", "30"], 2, "--tile 30: expected a positive multiple of the model's stride, 8"),
+        (["--overlay", "gif"], 2, "--overlay gif: expected jpg, png, none"),
+        (["--out", str(source)], 2, "is the folder of the micrographs themselves"),
+        (["--split", "val"], 2, "holds no dataset.toml, so it has no splits"),
+        (["--precision", "int8"], 2, "asked for int8, the file holds fp32"),
+        (["--model", "gone"], 2, "model gone: found neither a file or folder of that name"),
+        (["--pixel-size", "-1"], 2, "--pixel-size"),
+        (["--device", "tpu"], 2, "--device tpu: expected auto, cpu, cuda or cuda:N"),
+    ]
+    for options, code, sentence in cases:
+        assert segment(source, models, *options) == code
+        noted = capsys.readouterr().err
+        assert sentence in noted
+        assert "Traceback" not in noted
+    assert not (tmp_path / "in-segmented").exists()
+
+
+def test_a_precision_has_its_own_file(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder_of(tmp_path / "in", 1)
+    folder = models / "threshold"
+    shutil.copy(folder / "model.onnx", folder / "model.fp32.onnx")
+    assert segment(source, models, "--precision", "fp32") == 0
+    assert "model.fp32.onnx" in capsys.readouterr().err
+
+
+def test_a_data_set_is_segmented_without_its_labels(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder_of(tmp_path / "set" / "images", 3)
+    for number in range(3):
+        save(tmp_path / "set" / "labels" / f"m{number:02d}.png", rectangles(
+            64, 96, grey=(0, 1, 0, 1), dark=(2, 3, 0, 1)) // 100)  # fmt: skip
+    phases = "".join(
+        f'[[phases]]\nname = "{name}"\nvalue = {value}\ncolour = [{value}, 0, 0]\n'
+        for value, name in enumerate(("a", "b", "c"))
+    )
+    split = '[split]\ntrain = ["m00"]\nval = ["m01"]\ntest = ["m02"]\n'
+    head = 'name = "three"\nimages = "images"\nlabels = "labels"\n'
+    (tmp_path / "set" / "dataset.toml").write_text(head + phases + split, encoding="utf-8")
+    assert segment(tmp_path / "set", models, "--split", "val", "--json") == 0
+    said, noted = capsys.readouterr()
+    assert [result["file"] for result in json.loads(said)["results"]] == ["images/m01.png"]
+    assert "is a data set (dataset.toml): segmenting its 1 images (split val)" in noted
+    assert segment(tmp_path / "set", models) == 0
+    assert "micrographs: 2 done, 1 skipped" in capsys.readouterr().out

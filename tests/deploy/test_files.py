@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hptl_deploy.files import (
+    TEMPORARY_SUFFIX,
+    atomic_path,
+    remove_leftovers,
+    sha256_file,
+    sha256_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "a.txt"
+    write_text(path, "old")
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["a.txt"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    name = "n" * 251 + ".txt"  # 255 bytes: no room to add to it
+    write_bytes(tmp_path / name, b"x")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "µm 日本.tif"
+    script = (
+        "import os, sys; from pathlib import Path; from hptl_deploy.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); os._exit(9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(target)], check=False)
+    assert ended.returncode == 9
+    (left,) = target.parent.iterdir()
+    assert left.name.endswith(TEMPORARY_SUFFIX)
+    other = target.parent / "keep.txt"
+    other.write_text("mine")
+    assert remove_leftovers(tmp_path) == 1
+    assert list(target.parent.iterdir()) == [other]
+    assert remove_leftovers(tmp_path) == 0
+    assert remove_leftovers(tmp_path / "gone") == 0
+
+
+def test_text_is_utf8_with_line_feeds_on_every_system(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "µ\n日\n")
+    assert (tmp_path / "a").read_bytes() == b"\xc2\xb5\n\xe6\x97\xa5\n"
+    write_json(tmp_path / "b", {"größe": [1, None]})
+    content = (tmp_path / "b").read_bytes()
+    assert "größe".encode() in content
+    assert content.endswith(b"}\n")
+    assert json.loads(content) == {"größe": [1, None]}
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**20, 2**20 + 1, 3 * 2**20])
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path, size: int) -> None:
+    content = bytes(range(256)) * (size // 256 + 1)
+    (tmp_path / "a").write_bytes(content[:size])
+    assert sha256_file(tmp_path / "a") == hashlib.sha256(content[:size]).hexdigest()
+
+
+def test_the_hash_of_a_document_is_that_of_its_content() -> None:
+    one = sha256_json({"a": [1, 2], "b": "µ"})
+    assert one == sha256_json(json.loads('{ "b":"\\u00b5",\n"a": [1,2] }'))
+    assert one != sha256_json({"a": [2, 1], "b": "µ"})
+    assert one == hashlib.sha256('{"a":[1,2],"b":"µ"}'.encode()).hexdigest()

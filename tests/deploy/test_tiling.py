@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hptl_deploy.errors import UsageError
+from hptl_deploy.tiling import FramePlan, Region, plan_frame, read_padded
+
+STRIDES = st.sampled_from([1, 8, 32])
+SIDES = st.integers(1, 300)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> FramePlan:
+    stride = draw(STRIDES)
+    halo = stride * draw(st.integers(0, 4))
+    tile = stride * draw(st.integers(1, 6))
+    return plan_frame(draw(SIDES), draw(SIDES), stride=stride, halo=halo, tile=tile)
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(plans())
+def test_write_rectangles_cover_the_frame_exactly_once(plan: FramePlan) -> None:
+    times = np.zeros((plan.height, plan.width), int)
+    for tile in plan.tiles():
+        assert min(tile.write.shape) > 0
+        times[tile.write.slices] += 1
+    assert (times == 1).all()
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(plans())
+def test_a_tile_reads_its_core_and_the_halo_as_far_as_the_padded_frame_goes(
+    plan: FramePlan,
+) -> None:
+    assert plan.core is not None
+    padded = np.zeros((math.ceil(plan.height / plan.stride) * plan.stride,
+                       math.ceil(plan.width / plan.stride) * plan.stride), bool)  # fmt: skip
+    assert plan.padded.shape == padded.shape
+    for tile in plan.tiles():
+        read, write = tile.read, tile.write
+        # Brute force: the padded pixels at most a halo away from the core.
+        rows = [r for r in range(padded.shape[0])
+                if write.y0 - plan.halo <= r < write.y0 + plan.core[0] + plan.halo]  # fmt: skip
+        columns = [c for c in range(padded.shape[1])
+                   if write.x0 - plan.halo <= c < write.x0 + plan.core[1] + plan.halo]  # fmt: skip
+        assert (read.y0, read.y1, read.x0, read.x1) == (
+            rows[0], rows[-1] + 1, columns[0], columns[-1] + 1,
+        )  # fmt: skip
+        assert read.y0 % plan.stride == read.x0 % plan.stride == 0
+        assert read.height % plan.stride == read.width % plan.stride == 0
+        assert read.height <= plan.largest_read[0]
+        assert read.width <= plan.largest_read[1]
+        keep = np.zeros(read.shape, int)[tile.keep.slices]
+        assert keep.shape == write.shape
+
+
+@pytest.mark.parametrize(
+    ("tile", "advice"), [(100, 96), (1, 32), (0, 32), (-64, 32), (31, 32), (33, 32), (500, 512)]
+)
+def test_a_forced_tile_lies_on_the_stride(tile: int, advice: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_frame(1000, 1000, stride=32, halo=64, tile=tile)
+    assert str(caught.value) == (
+        f"--tile {tile}: expected a positive multiple of the model's stride, 32 px. "
+        f"Try --tile {advice}"
+    )
+
+
+def test_a_frame_that_just_fits_goes_through_whole() -> None:
+    # 90 x 100 is filled up to 96 x 128.
+    fits = plan_frame(90, 100, stride=32, halo=32, bytes_per_pixel=10, budget_bytes=96 * 128 * 10)
+    assert fits.whole
+    (tile,) = fits.tiles()
+    assert (tile.read, tile.write) == (Region(0, 96, 0, 128), Region(0, 90, 0, 100))
+    tight = plan_frame(
+        90, 100, stride=32, halo=32, bytes_per_pixel=10, budget_bytes=96 * 128 * 10 - 1
+    )
+    assert not tight.whole
+
+
+def test_the_largest_core_that_fits_is_taken() -> None:
+    # Halo 64 on both sides: a core of 192 is a tile of 320, one of 224 a tile of 352. The
+    # frame is a multiple of 192, so nothing is evened out.
+    for budget, core in ((320**2, 192), (352**2 - 1, 192), (352**2, 224)):
+        plan = plan_frame(
+            192 * 224, 192 * 224, stride=32, halo=64, bytes_per_pixel=1, budget_bytes=budget
+        )
+        assert plan.core == (core, core)
+
+
+def test_cores_are_evened_out_over_the_frame() -> None:
+    # At most 192: 224 columns would be 192 + 32; two of 128 share the work better.
+    plan = plan_frame(224, 640, stride=32, halo=64, bytes_per_pixel=1, budget_bytes=320**2)
+    assert plan.core == (128, 160)
+    assert len(list(plan.tiles())) == 2 * 4
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(
+    height=st.integers(1, 3000), width=st.integers(1, 3000), stride=STRIDES,
+    halos=st.integers(0, 3), bytes_per_pixel=st.floats(0.1, 1e4), budget=st.floats(0, 1e10),
+)  # fmt: skip
+def test_no_tile_exceeds_the_budget(
+    height: int, width: int, stride: int, halos: int, bytes_per_pixel: float, budget: float
+) -> None:
+    halo = halos * stride
+    try:
+        plan = plan_frame(
+            height, width, stride=stride, halo=halo,
+            bytes_per_pixel=bytes_per_pixel, budget_bytes=budget,
+        )  # fmt: skip
+    except UsageError:
+        assert (stride + 2 * halo) ** 2 * bytes_per_pixel > budget
+        return
+    rows, columns = plan.largest_read
+    assert rows * columns * bytes_per_pixel <= budget
+
+
+def test_where_nothing_fits_the_sentence_says_how_much_is_missing() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_frame(
+            5000, 5000, stride=32, halo=288, bytes_per_pixel=1024, budget_bytes=100 * 2**20
+        )
+    # (32 + 2 x 288)^2 px x 1 KiB = 361 MiB
+    assert str(caught.value) == (
+        "the smallest tile (32 px and a halo of 288 px) needs 361 MiB, but only 100 MiB of "
+        "memory are free. Close other programs or use a narrower model"
+    )
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(plan=plans(), seed=st.integers(0, 2**16))
+def test_beyond_the_frame_edges_are_repeated(plan: FramePlan, seed: int) -> None:
+    frame = np.random.default_rng(seed).integers(
+        0, 256, (plan.height, plan.width, 3), dtype=np.uint8
+    )
+    padded = np.pad(
+        frame, ((0, -plan.height % plan.stride), (0, -plan.width % plan.stride), (0, 0)), "edge"
+    )
+
+    def inside(region: Region) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        assert 0 <= region.y0 < region.y1 <= plan.height
+        assert 0 <= region.x0 < region.x1 <= plan.width
+        return frame[region.slices]
+
+    for tile in plan.tiles():
+        pixels = read_padded(inside, tile.read, plan.height, plan.width)
+        assert pixels.flags.c_contiguous
+        assert np.array_equal(pixels, padded[tile.read.slices])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 31), (31, 5), (1, 40)])
+def test_a_frame_smaller_than_the_stride_is_filled_up(size: tuple[int, int]) -> None:
+    plan = plan_frame(*size, stride=32, halo=288)
+    (tile,) = plan.tiles()
+    frame = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(*size, 3)
+    pixels = read_padded(lambda region: frame[region.slices], tile.read, *size)
+    assert pixels.shape == (32, 32 if size[1] <= 32 else 64, 3)
+    assert np.array_equal(pixels[: size[0], : size[1]], frame)
+    assert (pixels[size[0] :, : size[1]] == frame[-1:]).all()
+    assert (pixels[:, size[1] :] == pixels[:, size[1] - 1 : size[1]]).all()

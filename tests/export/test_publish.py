@@ -1,0 +1,162 @@
+"""From a run to a published model, and what is not published."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hptl_deploy.cli.main import run as run_command
+from hptl_deploy.cli.output import Output
+from hptl_deploy.datasets import load_data_set
+from hptl_deploy.errors import RunError, VerificationError
+from hptl_deploy.model import find_model, load_model
+from hptl_export.memory import bytes_per_pixel
+from hptl_export.publish import publish
+from hptl_export.verify import verify
+from hptl_train.chain import Chain
+from hptl_train.devices import open_fabric
+from hptl_train.run_folder import FINISHED, RunFolder, find_run
+from support.exported import Exported
+from support.labelled import write_data_set
+from support.sinks import Recorder
+from support.tiny import recipe, segmenter
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of two iterations a step, without a source domain."""
+    data = load_data_set(write_data_set(tmp_path_factory.mktemp("data") / "drawn"))
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "drawn")
+    chain = Chain(
+        recipe(iterations=2).overridden(source="none", input_scale=4, seed=5),
+        data,
+        folder,
+        open_fabric("cpu"),
+        Output(as_json=True),
+    )
+    chain.start()
+    chain.train()
+    return folder
+
+
+def copy_of(run: RunFolder, folder: Path) -> RunFolder:
+    shutil.copytree(run.path, folder / "copy")
+    return RunFolder(folder / "copy")
+
+
+def test_a_model_says_everything_about_itself(run: RunFolder, tmp_path: Path) -> None:
+    notes = Recorder()
+    published = publish(run, "mine", tmp_path, notes.note)
+    assert find_model(None, tmp_path) == tmp_path / "mine" / "model.onnx"
+    card = load_model(tmp_path / "mine" / "model.onnx").card
+    assert card == published.model.card
+    assert (card.name, card.network, card.input_scale, card.stride, card.halo) == (
+        "mine", "fcn8s", 4, 8, 72,
+    )  # fmt: skip
+    assert [phase.key for phase in card.phases] == ["al", "mg2si", "fe"]
+    assert [step.start for step in card.lineage] == ["random", "fcn32s", "fcn16s"]
+    assert card.validation["pixels"] == 96 * 128
+    assert published.verification.logits <= 1e-4
+    assert published.verification.reach == 68
+    assert published.verification.compared_on == "1 validation micrographs of drawn"
+    # conv1_1's and conv1_2's outputs live together: 2 x 4 channels x 4 bytes x 16 (scale 4).
+    assert 512 <= card.bytes_per_pixel < 5000
+    assert not list(tmp_path.rglob("*part"))
+
+
+def test_the_memory_of_another_size_is_predicted(exported: Exported) -> None:
+    from hptl_export import memory
+
+    card = exported.model.card
+    per_pixel = bytes_per_pixel(exported.model.path, card.stride)
+    small, large = 768 // card.stride * card.stride, 1920 // card.stride * card.stride
+    grown = memory._peak_of(exported.model.path, large) - memory._peak_of(
+        exported.model.path, small
+    )
+    assert grown == pytest.approx(per_pixel * (large**2 - small**2), rel=0.2)
+
+
+def test_weights_that_overflow_are_not_published(run: RunFolder, tmp_path: Path) -> None:
+    broken = copy_of(run, tmp_path)
+    weights = broken.weights(2, "fcn8s")
+    tensors = load_file(weights)
+    tensors["conv5_4.weight"] *= 1e38
+    tensors["fc6.weight"] *= 1e38
+    save_file(tensors, weights)
+    with pytest.raises(VerificationError) as raised:
+        publish(broken, "mine", tmp_path / "models", Recorder().note)
+    assert "fails its logits check: nan of the largest logit" in str(raised.value)
+    assert str(raised.value).endswith("Nothing was published")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_file_of_another_network_is_found_out(exported: Exported) -> None:
+    scale, stride = exported.model.card.input_scale, exported.model.card.stride
+    other = segmenter(input_scale=scale, seed=99)
+    frame = np.random.default_rng(0).integers(0, 256, (8 * stride, 8 * stride, 3), np.uint8)
+    with pytest.raises(VerificationError, match=r"fails its class map check: .* ppm of the pixels"):
+        verify(other, exported.model, [frame], "noise")
+
+
+def test_a_wrong_halo_is_found_out(exported: Exported) -> None:
+    from dataclasses import replace
+
+    card = exported.model.card
+    wrong = replace(exported.model, card=replace(card, halo=card.halo - card.stride))
+    frame = np.zeros((4 * card.stride, 4 * card.stride, 3), np.uint8)
+    with pytest.raises(VerificationError, match="cannot be trusted: fcn8s at input scale"):
+        verify(exported.segmenter, wrong, [frame], "nothing")
+
+
+def test_without_its_data_set_photographs_are_compared(run: RunFolder, tmp_path: Path) -> None:
+    moved = copy_of(run, tmp_path)
+    record = moved.read()
+    record["data"]["path"] = str(tmp_path / "gone")
+    moved.write(record)
+    published = publish(moved, "mine", tmp_path / "models", Recorder().note, default=False)
+    assert published.verification.compared_on == (
+        f"4 photographs (the run's data set is not at {tmp_path / 'gone'})"
+    )
+    assert not (tmp_path / "models" / "default").exists()
+
+
+def test_weights_of_another_size_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    broken = copy_of(run, tmp_path)
+    weights = broken.weights(2, "fcn8s")
+    tensors = load_file(weights)
+    tensors["fc7.weight"] = torch.zeros(1)
+    save_file(tensors, weights)
+    with pytest.raises(RunError, match="its weights are of another network than the recipe's"):
+        publish(broken, "mine", tmp_path / "models", Recorder().note)
+
+
+def test_the_newest_finished_run_is_exported(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_command(
+        ["export", "--runs", str(run.path.parent), "--models", str(tmp_path), "--json"]
+    )
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    document = json.loads(printed.out)
+    assert document["model"] == str(tmp_path / "drawn" / "model.onnx")
+    assert (tmp_path / "default").read_text() == "drawn\n"
+
+
+def test_what_cannot_be_exported_is_one_sentence(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["export", "--runs", str(tmp_path)]) == 2
+    assert f"found no finished run to export in {tmp_path}" in capsys.readouterr().err
+    assert run_command(["export", str(run.path), "--name", "a/b", "--models", str(tmp_path)]) == 2
+    assert "--name a/b: expected a plain name" in capsys.readouterr().err
+    unfinished = copy_of(run, tmp_path)
+    unfinished.write({**unfinished.read(), "state": "running"})
+    with pytest.raises(RunError, match="is running, expected a finished one"):
+        find_run(str(unfinished.path), tmp_path, state=FINISHED)

@@ -1,0 +1,192 @@
+"""Whole chains through the command line: trained, killed, resumed, refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tomli_w
+from safetensors.torch import load_file
+
+from hptl_train.recipe import Recipe
+from support.labelled import write_data_set
+from support.tiny import recipe
+
+
+def write_recipe(path: Path, chain: Recipe) -> Path:
+    path.write_text(tomli_w.dumps(chain.model_dump(mode="json", exclude_none=True)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data_set(tmp_path_factory.mktemp("data") / "drawn")
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # A checkpoint behind every iteration, so that a kill falls between any two of them.
+    chain = recipe(iterations=12, checkpoints={"seconds": 0})
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "tiny.toml", chain)
+
+
+def command(runs: Path, *words: object) -> list[str]:
+    base = [sys.executable, "-m", "hptl_deploy.cli.main", "train", "--runs", str(runs)]
+    return [*base, "--device", "cpu", *map(str, words)]
+
+
+def train(runs: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(runs, *words), capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(data: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("unbroken")
+    done = train(runs, data, "--recipe", recipe_file, "--name", "run", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["state"] == "finished"
+    assert "assuming the paper's phases" in done.stderr
+    assert "source domain of step 1: photographs" in done.stderr
+    return runs / "run"
+
+
+def test_a_finished_run_explains_itself(unbroken: Path) -> None:
+    record = json.loads((unbroken / "run.json").read_text(encoding="utf-8"))
+    steps = record["steps"]
+    assert [step["network"] for step in steps] == ["vgg19", "fcn32s", "fcn16s", "fcn8s"]
+    assert [step["transferred"] > 0 for step in steps] == [False, True, True, True]
+    assert record["data"]["samples"] == {"train": 8, "val": 1, "test": 1}
+    assert steps[-1]["validation"]["pixels"] == 96 * 128
+    assert (unbroken / "curves.png").read_bytes().startswith(b"\x89PNG")
+    lines = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines if line["step"] == "fcn8s"] == [8, 10, 12, 12]
+    report = json.loads((unbroken / "2-fcn32s" / "transfer.json").read_text())
+    assert report["group"] == "omega_t1"
+    assert not list(unbroken.rglob("checkpoint*"))  # only final weights are left
+
+
+def test_the_chain_really_transfers(unbroken: Path) -> None:
+    """Step 4 starts from step 3's weights: after 12 small steps they are still close."""
+    third, fourth = (
+        load_file(unbroken / name / "weights.safetensors") for name in ("3-fcn16s", "4-fcn8s")
+    )
+    for name in ("conv1_1.weight", "fc6.weight", "upscore2.weight"):
+        moved = (fourth[name] - third[name]).abs().max()
+        assert 0 < moved <= 12 * 1.1e-4  # Adam moves a weight by about its rate an iteration
+    assert fourth["score_pool4.weight"].abs().max() <= 12 * 1.1e-4  # new, from zero
+
+
+def test_the_recipe_as_run_runs_again(unbroken: Path, data: Path, tmp_path: Path) -> None:
+    done = train(tmp_path, data, "--recipe", unbroken / "recipe.toml", "--name", "again")
+    assert done.returncode == 0, done.stderr
+    assert same_run(unbroken, tmp_path / "again")
+
+
+def same_run(one: Path, other: Path) -> bool:
+    """Whether losses and final weights are the same, bit by bit."""
+    names = ("metrics.jsonl", "4-fcn8s/weights.safetensors", "1-vgg19/weights.safetensors")
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_numbers(
+    unbroken: Path, data: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(7)
+    arguments: tuple[object, ...] = (data, "--recipe", recipe_file, "--name", "run")
+    kills = 0
+    for _ in range(4):
+        process = subprocess.Popen(
+            command(tmp_path, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        before = metrics.stat().st_size if metrics.exists() else 0
+        # Let it get somewhere first, or the test would only ever kill imports.
+        while process.poll() is None and (not metrics.exists() or metrics.stat().st_size <= before):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        kills += process.wait() != 0
+        if (tmp_path / "run" / "run.json").exists():
+            arguments = ("--resume", "--name", "run")
+    assert kills >= 3
+    done = train(tmp_path, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert same_run(unbroken, tmp_path / "run")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole consoles")
+def test_ctrl_c_saves_the_work_and_says_how_to_go_on(
+    unbroken: Path, data: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        command(tmp_path, data, "--recipe", recipe_file, "--name", "run"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list((tmp_path / "run").glob("*/checkpoint.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, screen = process.communicate()
+    assert process.returncode == 130, screen
+    assert "the work done is saved. Go on with: hptl-deploy train --resume" in screen
+    assert "Traceback" not in screen
+    assert train(tmp_path, "--resume").returncode == 0
+    assert same_run(unbroken, tmp_path / "run")
+
+
+def test_changed_data_cannot_be_resumed_on(recipe_file: Path, tmp_path: Path) -> None:
+    folder = write_data_set(tmp_path / "drawn", count=5)
+    process = subprocess.Popen(
+        command(tmp_path / "runs", folder, "--recipe", recipe_file, "--name", "run"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (tmp_path / "runs" / "run" / "metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    label = folder / "labels" / "frame00.png"
+    label.write_bytes((folder / "labels" / "frame01.png").read_bytes())
+    done = train(tmp_path / "runs", "--resume")
+    assert done.returncode == 2
+    assert f"data set {folder}: has changed since the run was started on it" in done.stderr
+    options = train(tmp_path / "runs", "--resume", "--width", "0.5")
+    assert options.returncode == 2
+    assert "--width cannot change it" in options.stderr
+
+
+def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path, data: Path) -> None:
+    nothing = train(tmp_path, tmp_path / "nowhere")
+    assert nothing.returncode == 2
+    assert nothing.stderr == f"hptl-deploy: data set {tmp_path / 'nowhere'}: is not a folder\n"
+    resumed = train(tmp_path, "--resume")
+    assert resumed.returncode == 2
+    assert f"found no unfinished run to resume in {tmp_path}" in resumed.stderr
+    card = train(tmp_path, data, "--device", "cuda:99")
+    assert card.returncode == 3
+    assert "--device cuda:99: torch" in card.stderr
+
+
+def test_a_loss_that_explodes_is_said(tmp_path: Path, data: Path) -> None:
+    chain = (
+        recipe(iterations=20).overridden(source="none").model_dump(mode="json", exclude_none=True)
+    )
+    chain["steps"][0]["optimiser"]["learning_rate"] = 1e12
+    path = tmp_path / "hot.toml"
+    path.write_text(tomli_w.dumps(chain))
+    done = train(tmp_path, data, "--recipe", path)
+    assert done.returncode == 2
+    assert "step fcn32s: the loss is no number any more after iteration" in done.stderr
+    assert "no source domain: step fcn32s starts from random weights" in done.stderr

@@ -1,0 +1,81 @@
+"""Checkpoints: exact, and damaged ones are said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from hptl_deploy.errors import RunError
+from hptl_train.checkpoint import (
+    Progress,
+    load_checkpoint,
+    load_weights,
+    restore_weights,
+    save_checkpoint,
+    save_weights,
+)
+
+
+def a_few_steps(module: nn.Module, optimiser: torch.optim.Optimizer, count: int) -> None:
+    for number in range(count):
+        torch.manual_seed(number)
+        optimiser.zero_grad()
+        module(torch.rand(4, 3)).square().sum().backward()
+        optimiser.step()
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_training_goes_on_exactly(tmp_path: Path, kind: str) -> None:
+    def fresh() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(1)
+        module = nn.Linear(3, 2)
+        if kind == "adam":
+            return module, torch.optim.Adam(module.parameters(), lr=0.1)
+        return module, torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+
+    module, optimiser = fresh()
+    a_few_steps(module, optimiser, 3)
+    progress = Progress(3, (0.5, 1 / 3), 77, 1.25)
+    save_checkpoint(tmp_path, progress, module, optimiser)
+    a_few_steps(module, optimiser, 3)
+    other, other_optimiser = fresh()
+    assert load_checkpoint(tmp_path, other, other_optimiser) == progress
+    a_few_steps(other, other_optimiser, 3)
+    for one, two in zip(module.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_only_the_newest_checkpoint_stays(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(module.parameters())
+    for iteration in (1, 2):
+        a_few_steps(module, optimiser, 1)
+        save_checkpoint(tmp_path, Progress(iteration, (), 0, 0.0), module, optimiser)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-0000002.optimiser.safetensors",
+        "checkpoint-0000002.safetensors",
+        "checkpoint.json",
+    ]
+
+
+def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2)
+    assert load_checkpoint(tmp_path, module, torch.optim.Adam(module.parameters())) is None
+
+
+def test_damaged_files_are_said(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(module.parameters())
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, module)
+    with pytest.raises(RunError, match="its weights are of another network than the recipe's"):
+        restore_weights(nn.Linear(3, 4), load_weights(path), path)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(RunError, match=r"weights.safetensors: the weights cannot be read"):
+        load_weights(path)
+    (tmp_path / "checkpoint.json").write_text('{"iteration": 3}')
+    with pytest.raises(RunError, match="is not a checkpoint of this program"):
+        load_checkpoint(tmp_path, module, optimiser)

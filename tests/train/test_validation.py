@@ -1,0 +1,33 @@
+"""Scores in torch: large frames in tiles say what the whole says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, jaccard_score, log_loss
+
+from hptl_deploy.phases import PAPER_PHASES
+from hptl_train import validation
+from hptl_train.validation import score
+from support.labelled import draw
+from support.tiny import segmenter
+
+
+def test_scores_are_those_of_the_whole_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = segmenter(input_scale=4)
+    pixels, labels = draw((200, 260), np.random.default_rng(0))
+    labels[:5] = 255
+    padded = np.pad(pixels, ((0, 0), (0, 4), (0, 0)), mode="edge")  # the stride is 8
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(padded[None]))[0, :, :, :260].double()
+    shares = torch.softmax(logits, 0).numpy()
+    kept = labels != 255
+    monkeypatch.setattr(validation, "_CORE", 4 * 64)  # cores of 64 micrograph pixels
+    found = score(model, "fcn8s", 4, [(pixels, labels)], PAPER_PHASES, torch.device("cpu"))
+    expected = log_loss(labels[kept], shares[:, kept].T, labels=range(3))
+    assert found["loss"] == pytest.approx(expected, rel=1e-5)
+    classes = shares.argmax(0)[kept]
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels[kept], classes), abs=1e-5)
+    ious = jaccard_score(labels[kept], classes, average=None, labels=range(3))
+    assert [phase["iou"] for phase in found["phases"]] == pytest.approx(ious.tolist(), abs=1e-4)

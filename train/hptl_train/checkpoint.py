@@ -1,0 +1,125 @@
+"""Weights and optimiser state on disk, as safetensors: nothing in them is executed.
+
+A checkpoint is three files; `checkpoint.json` is written last and names the other two, so
+a process killed at any moment leaves the old checkpoint or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hptl_deploy.errors import RunError
+from hptl_deploy.files import atomic_path, write_json
+
+_POINTER = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a step stands."""
+
+    iteration: int
+    """Iterations done."""
+    window: tuple[float, ...]
+    """Losses since the last line of metrics.jsonl."""
+    metrics_bytes: int
+    """Length of metrics.jsonl; what a killed run wrote beyond it is cut off."""
+    seconds: float
+    """Spent training so far."""
+
+
+def save_weights(path: Path, module: nn.Module) -> None:
+    """Write all parameters, named as in `module`, whole or not at all."""
+    tensors = {name: p.detach().cpu().contiguous() for name, p in module.named_parameters()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Parameters by name, on the CPU. Raises RunError when the file is missing or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as exc:
+        raise RunError(f"{path}: the weights cannot be read ({exc})") from exc
+
+
+def restore_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
+    """Put `weights` into `module`; raises RunError unless names and shapes are the same."""
+    own = dict(module.named_parameters())
+    if {n: p.shape for n, p in own.items()} != {n: w.shape for n, w in weights.items()}:
+        raise RunError(f"{where}: its weights are of another network than the recipe's")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+
+
+def save_checkpoint(
+    folder: Path, progress: Progress, module: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write a checkpoint and remove the one before it."""
+    stem = f"checkpoint-{progress.iteration:07d}"
+    names = {"weights": f"{stem}.safetensors", "optimiser": f"{stem}.optimiser.safetensors"}
+    save_weights(folder / names["weights"], module)
+    with atomic_path(folder / names["optimiser"]) as temporary:
+        save_file(_flatten(optimiser), temporary)
+    write_json(folder / _POINTER, {**vars(progress), **names})
+    for old in folder.glob("checkpoint-*.safetensors"):
+        if old.name not in names.values():
+            old.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer
+) -> Progress | None:
+    """Restore the checkpoint in `folder`; None where there is none. Raises RunError."""
+    pointer = folder / _POINTER
+    if not pointer.is_file():
+        return None
+    try:
+        document = json.loads(pointer.read_text(encoding="utf-8"))
+        progress = Progress(
+            int(document["iteration"]),
+            tuple(float(loss) for loss in document["window"]),
+            int(document["metrics_bytes"]),
+            float(document["seconds"]),
+        )
+        weights, state = folder / document["weights"], folder / document["optimiser"]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise RunError(f"{pointer}: is not a checkpoint of this program ({exc!r})") from exc
+    restore_weights(module, load_weights(weights), weights)
+    _unflatten(optimiser, load_weights(state))
+    return progress
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Delete the checkpoint of a finished step."""
+    (folder / _POINTER).unlink(missing_ok=True)
+    for old in folder.glob("checkpoint-*.safetensors"):
+        old.unlink(missing_ok=True)
+
+
+def _flatten(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
+    return {
+        f"{number}.{key}": value.detach().cpu().contiguous()
+        for number, entries in state.items()
+        for key, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _unflatten(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})

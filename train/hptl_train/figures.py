@@ -1,0 +1,49 @@
+"""Pictures of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hptl_deploy.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_curves(metrics: Path, picture: Path, title: str) -> None:
+    """Losses of every step over its iterations, training and validation, as a PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    steps = list(dict.fromkeys(line["step"] for line in lines))
+    figure, axes = plt.subplots(
+        1, len(steps), figsize=(1 + 3.2 * len(steps), 3.4), squeeze=False, layout="constrained"
+    )
+    for axis, step in zip(axes[0], steps, strict=True):
+        own = [line for line in lines if line["step"] == step]
+        _draw_step(axis, own)
+        axis.set_title(step)
+        axis.set_xlabel("iteration")
+    axes[0][0].set_ylabel("mean cross-entropy / nats")
+    figure.suptitle(title)
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    plt.close(figure)
+
+
+def _draw_step(axis: Axes, lines: list[dict[str, Any]]) -> None:
+    train = [(line["iteration"], line["loss"]) for line in lines if "loss" in line]
+    checked = [
+        (line["iteration"], line["validation"]["loss"]) for line in lines if "validation" in line
+    ]
+    axis.plot(*zip(*train, strict=True), color="0.6", linewidth=0.8, label="training")
+    if checked:
+        axis.plot(*zip(*checked, strict=True), "o-", color="C3", markersize=4, label="validation")
+    axis.set_yscale("log")
+    axis.grid(visible=True, which="both", color="0.92")
+    axis.legend(frameon=False, fontsize="small")

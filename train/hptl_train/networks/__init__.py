@@ -1,0 +1,8 @@
+"""VGG-19 and the three fully convolutional networks, under the paper's layer names."""
+
+from hptl_train.networks.fcn import FCN
+from hptl_train.networks.layers import NETWORKS, Sizes
+from hptl_train.networks.segmenter import Segmenter
+from hptl_train.networks.vgg19 import VGG19
+
+__all__ = ["FCN", "NETWORKS", "VGG19", "Segmenter", "Sizes"]

@@ -1,0 +1,92 @@
+"""What run.json says of data, versions and finished steps."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+
+from hptl_deploy import __version__
+from hptl_deploy.datasets import DataSet
+from hptl_deploy.errors import RunError
+from hptl_train.data.source import Source
+from hptl_train.loop import StepOutcome
+from hptl_train.recipe import StepTable
+
+
+def describe_data(data_set: DataSet) -> dict[str, Any]:
+    """What run.json says of the data."""
+    return {
+        "name": data_set.name,
+        "path": str(data_set.root.resolve()),
+        "sha256": data_set.sha256,
+        "phases": [phase.to_json() for phase in data_set.phases],
+        "pixel_size_um": data_set.pixel_size_um,
+        "licence": data_set.licence,
+        "samples": {name: len(data_set.split(name)) for name in ("train", "val", "test")},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of everything that decides the numbers."""
+    import numpy as np
+
+    return {
+        "hptl-deploy": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def check_same_data(record: dict[str, Any], data_set: DataSet) -> None:
+    """Raise RunError unless `data_set` is byte for byte what the run was started on."""
+    if data_set.sha256 != record["data"]["sha256"]:
+        raise RunError(
+            f"data set {data_set.root}: has changed since the run was started on it "
+            f"(then {record['data']['sha256'][:12]}, now {data_set.sha256[:12]})",
+            hint="Restore it, or start a new run without --resume",
+        )
+
+
+def step_entry(
+    step: StepTable,
+    transferred: int,
+    outcome: StepOutcome,
+    source: Source | None,
+    data_set: DataSet,
+) -> dict[str, Any]:
+    """What run.json says of a finished step."""
+    losses = {"train": outcome.train_loss}
+    if outcome.validation is not None:
+        losses["validation"] = outcome.validation["loss"]
+    trained_on = f"{data_set.name} {data_set.sha256}"
+    return {
+        "name": step.name,
+        "network": step.network,
+        "start": step.start,
+        "transfer": step.transfer,
+        "transferred": transferred,
+        "iterations": outcome.iterations,
+        "seconds": round(outcome.seconds, 1),
+        "data": trained_on if source is None else f"{source.name} {source.sha256}",
+        "losses": losses,
+        "validation": outcome.validation,
+        "metrics_bytes": outcome.metrics_bytes,
+    }
+
+
+def result_line(index: int, entry: dict[str, Any]) -> str:
+    """A finished step in one line."""
+    text = (
+        f"step {index + 1} {entry['name']}: {entry['iterations']} iterations in "
+        f"{entry['seconds']:.0f} s, training loss {entry['losses']['train']:.4f}"
+    )
+    scores = entry["validation"]
+    if scores is None:
+        return text
+    return (
+        f"{text}, validation loss {scores['loss']:.4f}, accuracy {scores['accuracy']:.4f}, "
+        f"mean IoU {scores['mean_iou']:.3f}"
+    )

@@ -1,0 +1,121 @@
+"""`runs/<name>/`: what a training run leaves behind, and how it explains itself.
+
+run.json            state, data, versions, seeds; each finished step with its losses
+recipe.toml         the recipe as run; usable as `--recipe runs/<name>/recipe.toml`
+metrics.jsonl       losses, learning rates, validations
+curves.png          the same as a picture
+1-vgg19/            weights.safetensors, transfer.json; while training a checkpoint
+2-fcn32s/ ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hptl_deploy.errors import RunError
+from hptl_deploy.files import write_json
+from hptl_train.recipe import Recipe, load_recipe
+
+RUN_FILE = "run.json"
+RUN_SCHEMA = 1
+RUNNING, FINISHED = "running", "finished"
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def metrics(self) -> Path:
+        """The file of losses."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def recipe_file(self) -> Path:
+        """The recipe as run."""
+        return self.path / "recipe.toml"
+
+    def step(self, index: int, name: str) -> Path:
+        """The folder of a step; `index` counts from 0."""
+        return self.path / f"{index + 1}-{name}"
+
+    def weights(self, index: int, name: str) -> Path:
+        """The final weights of a step."""
+        return self.step(index, name) / "weights.safetensors"
+
+    def read(self) -> dict[str, Any]:
+        """run.json. Raises RunError when it is missing or not this program's."""
+        path = self.path / RUN_FILE
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as exc:
+            raise RunError(f"{self.path}: is no training run ({RUN_FILE} cannot be read)") from exc
+        except ValueError as exc:
+            raise RunError(f"{path}: is not JSON ({exc})") from exc
+        if not isinstance(document, dict) or document.get("schema") != RUN_SCHEMA:
+            raise RunError(f"{path}: expected a training run of schema {RUN_SCHEMA}")
+        return document
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_json(self.path / RUN_FILE, document)
+
+    def recipe(self) -> Recipe:
+        """The recipe as run. Raises RecipeError."""
+        return load_recipe(str(self.recipe_file))
+
+
+def find_run(name: str | None, runs: Path, *, state: str) -> RunFolder:
+    """The run `name` (a folder, or a name in `runs`), or the newest one in `state`.
+
+    Raises RunError when there is none, or when the named one is in another state.
+    """
+    if name is not None:
+        path = Path(name) if (Path(name) / RUN_FILE).is_file() else runs / name
+        run = RunFolder(path)
+        found = run.read()["state"]
+        if found != state:
+            advice = {
+                RUNNING: f"Continue it: hptl-deploy train --resume --name {run.name}",
+                FINISHED: f"Export it: hptl-deploy export {run.name}",
+            }
+            raise RunError(f"run {name}: is {found}, expected a {state} one", hint=advice[found])
+        return run
+    candidates = [run for run in _runs(runs) if run.read()["state"] == state]
+    if not candidates:
+        wanted = "finished run to export" if state == FINISHED else "unfinished run to resume"
+        raise RunError(f"found no {wanted} in {runs}", hint="Start one: hptl-deploy train DATA")
+    return max(candidates, key=lambda run: (run.read()["started"], run.name))
+
+
+def new_run(name: str | None, default: str, runs: Path) -> RunFolder:
+    """A folder for a new run: `name`, or `default` with a number where it is taken.
+
+    Raises RunError when `name` is taken.
+    """
+    if name is not None:
+        if (runs / name).exists():
+            raise RunError(
+                f"run {name}: {runs / name} exists",
+                hint="Continue it with --resume, or choose another --name",
+            )
+        return RunFolder(runs / name)
+    number = 1
+    while (path := runs / (default if number == 1 else f"{default}-{number}")).exists():
+        number += 1
+    return RunFolder(path)
+
+
+def _runs(runs: Path) -> Iterator[RunFolder]:
+    for path in sorted(runs.glob(f"*/{RUN_FILE}")):
+        yield RunFolder(path.parent)
