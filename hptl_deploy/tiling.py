@@ -212,6 +212,11 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
+def regions_of(pixels: NDArray[np.uint8]) -> Callable[[Region], NDArray[np.uint8]]:
+    """The `read` of a micrograph that lies in memory, uint8 [H, W, 3]; views, not copies."""
+    return lambda region: pixels[region.slices]
+
+
 def _even_core(length: int, largest: int, stride: int) -> int:
     pieces = math.ceil(length / largest)
     return _up(math.ceil(length / pieces), stride)

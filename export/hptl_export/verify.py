@@ -136,7 +136,8 @@ def _logits(segmenter: Segmenter, frame: NDArray[np.uint8]) -> NDArray[np.float3
 
 def _classes(segmenter: Segmenter, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     # numpy's argmax takes the lowest index of a tie, as the graph does.
-    return _logits(segmenter, frame).argmax(axis=1).astype(np.uint8)
+    classes: NDArray[np.uint8] = _logits(segmenter, frame).argmax(axis=1).astype(np.uint8)
+    return classes
 
 
 def _beyond_halo(

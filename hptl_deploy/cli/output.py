@@ -26,7 +26,7 @@ class ProgressBar(Protocol):
     """What long work reports to."""
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """`amount` more units are done; `note` is shown behind the bar."""
+        """`amount` more units are done; `note` replaces what is shown behind the bar."""
 
 
 class Output:
@@ -85,7 +85,7 @@ class Output:
 
         with Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=24),
             TextColumn("{task.completed:g}/{task.total:g} " + unit),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
@@ -117,7 +117,7 @@ class _Bar:
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """Move the bar and refresh its rate."""
-        self._progress.update(self._task, advance=amount, note=note)
+        self._progress.update(self._task, advance=amount, **({"note": note} if note else {}))
         speed = next(t.speed for t in self._progress.tasks if t.id == self._task)
         if speed:
             shown = f"{speed:.2f} {self._unit}/s" if speed >= 0.1 else f"{1 / speed:.1f} s each"

@@ -154,17 +154,22 @@ def _read_raster(path: Path) -> NDArray[Any]:
     from PIL import Image
 
     with Image.open(path) as picture:
-        bits = path.read_bytes()[24] if picture.format == "PNG" else 8
+        # Bits per sample and colour type; 4 is grey with alpha.
+        bits, kind = path.read_bytes()[24:26] if picture.format == "PNG" else (8, 0)
+        if (bits, kind) == (16, 4):
+            raise DataSetError(
+                f"{path.name}: is 16-bit grey with alpha, of which only 8 bits can be read; "
+                "save it without alpha"
+            )
         if picture.mode in ("RGB", "RGBA", "P", "L", "1", "I;16"):
             stored: NDArray[Any] = np.asarray(picture)
         elif picture.mode == "I" and bits == 16:  # so in older Pillow
             stored = np.asarray(picture).astype(np.uint16)
-        elif picture.mode == "LA" and bits == 8:  # with 16, Pillow drops the lower half
+        elif picture.mode == "LA":
             stored = np.asarray(picture)[..., 0]
         else:
             raise DataSetError(
-                f"{path.name}: expected a label of one channel or RGB, found {bits}-bit "
-                f"{picture.mode}"
+                f"{path.name}: expected a label of one channel or RGB, found mode {picture.mode}"
             )
         if picture.mode == "L" and bits < 8:
             # Pillow stretches 2- and 4-bit grey to 0..255; the stored number is what counts.

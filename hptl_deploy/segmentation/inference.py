@@ -9,7 +9,7 @@ import numpy as np
 
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.segmentation.items import Frame, Solved
-from hptl_deploy.tiling import read_padded
+from hptl_deploy.tiling import read_padded, regions_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,9 +24,7 @@ def infer(engine: Engine, frame: Frame) -> Solved:
 
     def batches() -> Iterator[NDArray[np.uint8]]:
         for tile in tiles:
-            pixels = read_padded(
-                lambda region: frame.pixels[region.slices], tile.read, plan.height, plan.width
-            )
+            pixels = read_padded(regions_of(frame.pixels), tile.read, plan.height, plan.width)
             yield pixels[None]  # [rows, columns, 3] -> [1, rows, columns, 3]
 
     # Each answer is copied out before the next is asked for, so it does not matter who

@@ -11,7 +11,6 @@ from hptl_deploy.errors import UsageError
 from hptl_deploy.tiling import FramePlan, Region, plan_frame, read_padded
 
 STRIDES = st.sampled_from([1, 8, 32])
-SIDES = st.integers(1, 300)
 
 
 @st.composite
@@ -19,7 +18,8 @@ def plans(draw: st.DrawFn) -> FramePlan:
     stride = draw(STRIDES)
     halo = stride * draw(st.integers(0, 4))
     tile = stride * draw(st.integers(1, 6))
-    return plan_frame(draw(SIDES), draw(SIDES), stride=stride, halo=halo, tile=tile)
+    sides = st.integers(1, 12 * stride)
+    return plan_frame(draw(sides), draw(sides), stride=stride, halo=halo, tile=tile)
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -102,13 +102,14 @@ def test_cores_are_evened_out_over_the_frame() -> None:
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(
-    height=st.integers(1, 3000), width=st.integers(1, 3000), stride=STRIDES,
-    halos=st.integers(0, 3), bytes_per_pixel=st.floats(0.1, 1e4), budget=st.floats(0, 1e10),
+    height=st.integers(1, 900), width=st.integers(1, 900), stride=st.sampled_from([16, 32]),
+    halos=st.integers(0, 3), bytes_per_pixel=st.floats(0.1, 1e4), share=st.floats(0, 1.5),
 )  # fmt: skip
 def test_no_tile_exceeds_the_budget(
-    height: int, width: int, stride: int, halos: int, bytes_per_pixel: float, budget: float
+    height: int, width: int, stride: int, halos: int, bytes_per_pixel: float, share: float
 ) -> None:
     halo = halos * stride
+    budget = share * height * width * bytes_per_pixel
     try:
         plan = plan_frame(
             height, width, stride=stride, halo=halo,
@@ -123,9 +124,7 @@ def test_no_tile_exceeds_the_budget(
 
 def test_where_nothing_fits_the_sentence_says_how_much_is_missing() -> None:
     with pytest.raises(UsageError) as caught:
-        plan_frame(
-            5000, 5000, stride=32, halo=288, bytes_per_pixel=1024, budget_bytes=100 * 2**20
-        )
+        plan_frame(5000, 5000, stride=32, halo=288, bytes_per_pixel=1024, budget_bytes=100 * 2**20)
     # (32 + 2 x 288)^2 px x 1 KiB = 361 MiB
     assert str(caught.value) == (
         "the smallest tile (32 px and a halo of 288 px) needs 361 MiB, but only 100 MiB of "

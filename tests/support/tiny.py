@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from hptl_train.networks import FCN, Segmenter, Sizes
@@ -21,7 +23,7 @@ def segmenter(
     return Segmenter(network, input_scale).eval()
 
 
-def recipe(iterations: int = 12, **tables: dict[str, object]) -> Recipe:
+def recipe(iterations: int = 12, **tables: Mapping[str, object]) -> Recipe:
     """The shipped chain, narrow, with short steps and small crops."""
     table = load_recipe("hptl").model_dump(mode="json", exclude_none=True)
     table["network"] |= {"channels": list(TINY.channels), "fc": TINY.fc}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hptl_deploy.engines import Engine
-from hptl_deploy.tiling import FramePlan, plan_frame, read_padded
+from hptl_deploy.tiling import FramePlan, plan_frame, read_padded, regions_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +17,7 @@ def classes_of(engine: Engine, pixels: NDArray[np.uint8], plan: FramePlan) -> ND
     """The class map [H, W] of a frame [H, W, 3] by a plan."""
     classes = np.full(pixels.shape[:2], 255, np.uint8)
     for tile in plan.tiles():
-        part = read_padded(lambda r: pixels[r.slices], tile.read, plan.height, plan.width)
+        part = read_padded(regions_of(pixels), tile.read, plan.height, plan.width)
         found = engine.infer(part[None]).classes[0]
         classes[tile.write.slices] = found[tile.keep.slices]
     return classes

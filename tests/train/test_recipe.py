@@ -106,5 +106,7 @@ def test_a_chain_that_does_not_hold_is_refused(
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(RecipeError, match=r"recipe hptk: expected one of .*hptl.*, or a .toml file"):
+    with pytest.raises(
+        RecipeError, match=r"recipe hptk: expected one of .*hptl.*, or a .toml file"
+    ):
         load_recipe("hptk")

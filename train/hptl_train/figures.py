@@ -41,9 +41,12 @@ def _draw_step(axis: Axes, lines: list[dict[str, Any]]) -> None:
     checked = [
         (line["iteration"], line["validation"]["loss"]) for line in lines if "validation" in line
     ]
-    axis.plot(*zip(*train, strict=True), color="0.6", linewidth=0.8, label="training")
+    # A short step has one line of losses: a curve of one point needs its marker.
+    mark = "." if len(train) < 20 else None
+    axis.plot(*zip(*train, strict=True), color="0.5", linewidth=0.9, marker=mark, label="training")
     if checked:
         axis.plot(*zip(*checked, strict=True), "o-", color="C3", markersize=4, label="validation")
-    axis.set_yscale("log")
-    axis.grid(visible=True, which="both", color="0.92")
+    axis.set_xlim(0, train[-1][0] * 1.04)
+    axis.set_ylim(bottom=0)
+    axis.grid(visible=True, color="0.92")
     axis.legend(frameon=False, fontsize="small")

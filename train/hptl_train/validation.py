@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hptl_deploy.measurement.scores import Confusion
 from hptl_deploy.phases import IGNORE, Phase
-from hptl_deploy.tiling import plan_frame, read_padded
+from hptl_deploy.tiling import plan_frame, read_padded, regions_of
 from hptl_train.data.crops import Frame
 from hptl_train.networks.reach import halo
 from hptl_train.networks.segmenter import stride_of
@@ -49,9 +49,7 @@ def score(
             tile=None if small else core,
         )
         for tile in plan.tiles():
-            picture = read_padded(
-                lambda region, p=pixels: p[region.slices], tile.read, height, width
-            )
+            picture = read_padded(regions_of(pixels), tile.read, height, width)
             truth = labels[tile.write.slices]
             with torch.inference_mode():
                 logits = module(torch.from_numpy(picture)[None].to(device))

@@ -67,9 +67,9 @@ class Crops:
         if rng.random() < self._rare_share:
             phase = self._present[rng.integers(len(self._present))]
             candidates = self._positions[phase]
-            frame, pixels = candidates[rng.integers(len(candidates))]
+            frame, places = candidates[rng.integers(len(candidates))]
             height, width = self._frames[frame][1].shape
-            row, column = divmod(int(pixels[rng.integers(len(pixels))]), width)
+            row, column = divmod(int(places[rng.integers(len(places))]), width)
             # The pixel falls anywhere in the crop, so its place teaches nothing.
             y, x = row - rng.integers(self._side), column - rng.integers(self._side)
         else:

@@ -1,0 +1,236 @@
+"""What every backend must do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hptl_deploy.engines import Engine, open_engine
+from hptl_deploy.engines.ladder import count_cards
+from hptl_deploy.errors import EngineError
+from hptl_deploy.model import load_model
+from support.onnx_models import argmax_graph, with_graph
+from support.threshold_model import write_threshold_model
+
+Open = Callable[[Path], Engine]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("cpu", id="onnxruntime-cpu"),
+        pytest.param("cuda", id="onnxruntime-cuda", marks=pytest.mark.gpu),
+    ]
+)
+def open_(request: pytest.FixtureRequest) -> Open:
+    device: str = request.param
+    if device == "cuda" and not count_cards():
+        pytest.skip("needs an NVIDIA card")
+    return lambda path: open_engine(load_model(path), device, announce=print)
+
+
+@pytest.fixture
+def engine(open_: Open, tmp_path: Path) -> Iterator[Engine]:
+    """Stride 8; a pixel's class depends on its surroundings."""
+    with open_(write_threshold_model(tmp_path, smoothing=2)) as opened:
+        yield opened
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def engine_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("engine")]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 40), (1, 8, 200), (2, 136, 8)])
+def test_any_size_gets_an_answer_of_its_size(engine: Engine, shape: tuple[int, int, int]) -> None:
+    answer = engine.infer(noise(*shape))
+    for array in (answer.classes, answer.confidence):
+        assert array.shape == shape
+        assert array.dtype == np.uint8
+    assert answer.classes.max() <= 2
+
+
+def test_the_answer_is_right(open_: Open, tmp_path: Path) -> None:
+    batch = noise(2, 24, 32)
+    grey = batch.astype(float) @ [0.25, 0.5, 0.25]
+    with open_(write_threshold_model(tmp_path)) as opened:
+        answer = opened.infer(batch)
+    assert np.array_equal(answer.classes, (grey < 145).astype(int) + (grey < 85))
+    assert np.array_equal(answer.confidence, np.floor(255 - grey / 2))
+
+
+def test_a_batch_equals_its_micrographs_one_by_one(engine: Engine) -> None:
+    batch = noise(4, 32, 48)
+    together = engine.infer(batch)
+    for number, one in enumerate(batch):
+        alone = engine.infer(one[None])
+        assert np.array_equal(together.classes[number], alone.classes[0])
+        assert np.array_equal(together.confidence[number], alone.confidence[0])
+
+
+def test_a_view_with_strides_of_its_own_is_read_as_it_looks(engine: Engine) -> None:
+    wide = noise(1, 32, 48)
+    view = wide[:, ::-1, 8:40]
+    assert not view.flags.c_contiguous
+    assert np.array_equal(engine.infer(view).classes, engine.infer(view.copy()).classes)
+
+
+def test_ties_go_to_the_lowest_index(open_: Open, tmp_path: Path) -> None:
+    # Scores of classes 0 to 3: G, R, R, B.
+    graph = argmax_graph([[0, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 1]])
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    pixels[0, 0, :5] = [(9, 9, 9), (9, 3, 3), (3, 3, 9), (9, 3, 9), (3, 9, 9)]
+    with open_(with_graph(tmp_path, graph)) as opened:
+        answer = opened.infer(pixels)
+    assert answer.classes[0, 0].tolist() == [0, 1, 3, 1, 0, 0, 0, 0]
+    assert (answer.confidence[0, 1:] == 63).all()  # a quarter each
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [
+        (np.zeros((1, 8, 8, 3), np.float32), "found float32 [1, 8, 8, 3]"),
+        (np.zeros((8, 8, 3), np.uint8), "found uint8 [8, 8, 3]"),
+        (np.zeros((1, 3, 8, 8), np.uint8), "found uint8 [1, 3, 8, 8]"),
+        (np.zeros((1, 8, 8, 4), np.uint8), "found uint8 [1, 8, 8, 4]"),
+        (np.zeros((1, 8, 12, 3), np.uint8), "multiples of 8, found 1 of 8 x 12"),
+        (np.zeros((1, 7, 8, 3), np.uint8), "multiples of 8, found 1 of 7 x 8"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "multiples of 8, found 0 of 8 x 8"),
+        (np.zeros((2, 0, 8, 3), np.uint8), "multiples of 8, found 2 of 0 x 8"),
+    ],
+)
+def test_what_is_no_batch_is_refused(engine: Engine, batch: NDArray[np.uint8], reason: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        engine.infer(batch)
+    kind = (
+        "a batch uint8 [N, H, W, 3], "
+        if "uint8" in reason or "float" in reason
+        else "at least one micrograph with height and width "
+    )
+    assert str(caught.value) == f"model threshold: expected {kind}{reason}"
+
+
+def test_a_closed_engine_says_so(engine: Engine) -> None:
+    engine.close()
+    engine.close()
+    for attempt in (
+        lambda: engine.infer(noise(1, 8, 8)),
+        lambda: list(engine.stream([noise(1, 8, 8)])),
+    ):
+        with pytest.raises(EngineError) as caught:
+            attempt()
+        assert str(caught.value) == "model threshold: the engine has been closed"
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 4])
+def test_a_stream_answers_in_order(engine: Engine, in_flight: int) -> None:
+    # The first takes longest.
+    batches = [noise(1, 8 * (9 - number), 64, seed=number) for number in range(7)]
+    drawn: list[int] = []
+
+    def source() -> Iterator[NDArray[np.uint8]]:
+        for number, batch in enumerate(batches):
+            drawn.append(number)
+            yield batch
+
+    for number, answer in enumerate(engine.stream(source(), in_flight)):
+        assert len(drawn) <= number + in_flight
+        assert np.array_equal(answer.classes, engine.infer(batches[number]).classes)
+        assert answer.classes.shape == batches[number].shape[:3]
+    assert number == 6
+    assert not engine_threads()
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+@pytest.mark.parametrize("good", [0, 1, 3])
+def test_an_error_of_the_source_comes_after_the_answers_before_it(
+    engine: Engine, in_flight: int, good: int
+) -> None:
+    def source() -> Iterator[NDArray[np.uint8]]:
+        for _ in range(good):
+            yield noise(1, 8, 8)
+        raise OSError("the share is gone")
+
+    answered = 0
+    with pytest.raises(OSError, match=r"^the share is gone$"):
+        for _ in engine.stream(source(), in_flight):
+            answered += 1
+    assert answered == good
+    assert not engine_threads()
+
+
+def test_an_error_of_the_engine_comes_at_its_answer(engine: Engine) -> None:
+    drawn = []
+
+    def source() -> Iterator[NDArray[np.uint8]]:
+        for number, width in enumerate([8, 8, 9, 8, 8, 8, 8]):
+            drawn.append(number)
+            yield noise(1, 8, width)
+
+    stream = engine.stream(source(), 2)
+    next(stream)
+    next(stream)
+    with pytest.raises(EngineError, match="found 1 of 8 x 9$"):
+        next(stream)
+    assert len(drawn) == 4  # one more was under way
+    assert not engine_threads()
+
+
+def test_a_stream_that_is_abandoned_leaves_no_thread(engine: Engine) -> None:
+    stream = engine.stream((noise(1, 8, 8) for _ in range(100)), 3)
+    next(stream)
+    assert engine_threads()
+    stream.close()  # type: ignore[attr-defined]
+    assert not engine_threads()
+    assert engine.infer(noise(1, 8, 8)).classes.shape == (1, 8, 8)
+
+
+def test_returned_arrays_are_whose_the_engine_says(engine: Engine) -> None:
+    first = engine.infer(noise(1, 16, 16, seed=1))
+    kept = first.classes.copy(), first.confidence.copy()
+    engine.infer(noise(1, 16, 16, seed=2))
+    if engine.info.owns_buffers:
+        return
+    assert np.array_equal(first.classes, kept[0])
+    assert np.array_equal(first.confidence, kept[1])
+    first.classes[:] = 9
+    again = engine.infer(noise(1, 16, 16, seed=1))
+    assert np.array_equal(again.classes, kept[0])
+
+
+def test_the_input_is_left_as_it_was(engine: Engine) -> None:
+    batch = noise(1, 16, 16)
+    batch.flags.writeable = False
+    before = batch.copy()
+    engine.infer(batch)
+    assert np.array_equal(batch, before)
+
+
+def test_two_engines_in_two_threads(open_: Open, tmp_path: Path) -> None:
+    path = write_threshold_model(tmp_path, smoothing=2)
+    batches = [noise(1, 32, 64, seed=seed) for seed in range(10)]
+
+    def answers(_: int) -> list[bytes]:
+        with open_(path) as opened:
+            return [opened.infer(batch).classes.tobytes() for batch in batches]
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(answers, range(2))
+    assert first == second == answers(0)
+
+
+def test_an_engine_says_what_runs(engine: Engine) -> None:
+    info = engine.info
+    document = info.to_json()
+    assert document["backend"] in ("onnxruntime-cpu", "onnxruntime-cuda")
+    assert info.device.split(":")[0] == info.backend.removeprefix("onnxruntime-")
+    assert info.precision == "fp32"
+    assert set(info.versions) >= {"onnxruntime"}
