@@ -49,7 +49,7 @@ def random_model(width: float, input_scale: int, folder: Path) -> Path:
 
     from hptl_deploy.model import ModelCard
     from hptl_deploy.phases import PAPER_PHASES
-    from hptl_export.graph import export_graph, write_model
+    from hptl_export.graph import export_graph, without_logits, write_model
     from hptl_train.networks import FCN, Segmenter, Sizes
     from hptl_train.networks.init import initialise
     from hptl_train.networks.reach import halo
@@ -74,7 +74,7 @@ def random_model(width: float, input_scale: int, folder: Path) -> Path:
     )
     path = folder / "model.onnx"
     segmenter = Segmenter(network, input_scale).eval()
-    write_model(export_graph(segmenter, stride), card, path)
+    write_model(without_logits(export_graph(segmenter, stride)), card, path)
     return path
 
 

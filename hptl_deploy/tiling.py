@@ -162,17 +162,23 @@ def plan_frame(
     padded_height, padded_width = _up(height, stride), _up(width, stride)
     if padded_height * padded_width * bytes_per_pixel <= budget_bytes:
         return FramePlan(height, width, stride, halo, None)
-    side = int(math.sqrt(budget_bytes / bytes_per_pixel))
-    largest = (side - 2 * halo) // stride * stride
-    if largest < stride:
-        need = (stride + 2 * halo) ** 2 * bytes_per_pixel
-        raise UsageError(
-            f"the smallest tile ({stride} px and a halo of {halo} px) needs "
-            f"{need / 2**20:.0f} MiB, but only {budget_bytes / 2**20:.0f} MiB of memory are free",
-            hint="Close other programs or use a narrower model",
-        )
-    core = (_even_core(padded_height, largest, stride), _even_core(padded_width, largest, stride))
-    return FramePlan(height, width, stride, halo, core)
+    padded = (padded_height, padded_width)
+    # From the largest core down; a frame's own border cuts tiles short, so that a long thin
+    # one may go in few pieces.
+    for largest in range(max(padded), 0, -stride):
+        rows, columns = (_longest_read(length, largest, halo) for length in padded)
+        if rows * columns * bytes_per_pixel <= budget_bytes:
+            core = (
+                _even_core(padded_height, largest, stride),
+                _even_core(padded_width, largest, stride),
+            )
+            return FramePlan(height, width, stride, halo, core)
+    raise UsageError(
+        f"the smallest tile ({stride} px and its halo of {halo} px) needs "
+        f"{rows * columns * bytes_per_pixel / 2**20:.0f} MiB, but only "
+        f"{budget_bytes / 2**20:.0f} MiB of memory are free",
+        hint="Close other programs or use a narrower model",
+    )
 
 
 def check_core(tile: int, stride: int) -> None:

@@ -21,7 +21,6 @@ from hptl_train.networks import Segmenter
 OPSET = 20
 LOGITS = "logits"
 
-# Loops and control flow keep their subgraphs in attributes; ours has none.
 _EXAMPLE_SIDE = 2
 """Strides: a dynamic dimension's example must be neither 0 nor 1."""
 
@@ -29,23 +28,21 @@ _EXAMPLE_SIDE = 2
 class Deployed(nn.Module):
     """A segmenter and its decision."""
 
-    def __init__(self, segmenter: Segmenter, *, show_logits: bool = False) -> None:
+    def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
         self.segmenter = segmenter
-        self.show_logits = show_logits
 
-    def forward(self, micrograph: Tensor) -> tuple[Tensor, ...]:
-        """(classes, confidence), uint8 [N, H, W] each, of uint8 [N, H, W, 3].
+    def forward(self, micrograph: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(classes, confidence, logits) of uint8 [N, H, W, 3].
 
-        With `show_logits` also the logits, float32 [N, K, H, W].
+        uint8 [N, H, W] twice, and float32 [N, K, H, W].
         """
         logits = self.segmenter(micrograph)
         classes, best = decide(logits)
         # softmax of the winner: exp(best) / sum exp(logit) = 1 / sum exp(logit - best)
         probability = 1.0 / torch.exp(logits - best.unsqueeze(1)).sum(dim=1)
         confidence = torch.round(probability * 255.0).to(torch.uint8)
-        answer = classes.to(torch.uint8), confidence
-        return (*answer, logits) if self.show_logits else answer
+        return classes.to(torch.uint8), confidence, logits
 
 
 def decide(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,19 +59,17 @@ def decide(logits: Tensor) -> tuple[Tensor, Tensor]:
     return classes, best
 
 
-def export_graph(
-    segmenter: Segmenter, stride: int, *, show_logits: bool = False
-) -> onnx.ModelProto:
+def export_graph(segmenter: Segmenter, stride: int) -> onnx.ModelProto:
     """Trace the segmenter (on the CPU, in evaluation mode) into ONNX with dynamic N, H, W.
 
+    Its outputs are classes, confidence and logits; `without_logits` gives what is published.
     Raises VerificationError when the exporter fails or the result is no valid ONNX.
     """
-    deployed = Deployed(segmenter, show_logits=show_logits).eval()
+    deployed = Deployed(segmenter).eval()
     side = _EXAMPLE_SIDE * stride
     example = torch.zeros(2, side, side + stride, 3, dtype=torch.uint8)
     batch = torch.export.Dim("N", min=1)
     rows, columns = torch.export.Dim("rows", min=1), torch.export.Dim("columns", min=1)
-    names = [*OUTPUTS, LOGITS] if show_logits else list(OUTPUTS)
     # The exporter logs and warns about its own internals.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -86,7 +81,7 @@ def export_graph(
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=names,
+                output_names=[*OUTPUTS, LOGITS],
                 dynamic_shapes=({0: batch, 1: stride * rows, 2: stride * columns},),
                 external_data=False,
                 verbose=False,
@@ -98,6 +93,15 @@ def export_graph(
     proto = program.model_proto
     _tidy(proto)
     onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def without_logits(shown: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with the logits inside only."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(shown)
+    (place,) = (n for n, value in enumerate(proto.graph.output) if value.name == LOGITS)
+    del proto.graph.output[place]
     return proto
 
 

@@ -75,7 +75,9 @@ def _logits(segmenter: Segmenter, picture: torch.Tensor, input_scale: int) -> to
 def disagreement_beyond_halo(
     engine: Engine, pixels: NDArray[np.uint8], halo: int, seed: int = 0
 ) -> tuple[int, int]:
-    """(class pixels that changed, pixels compared) when all outside the halo becomes noise.
+    """(pixels that changed, pixels compared) when all outside the halo becomes noise.
+
+    A pixel has changed when its class or, by more than rounding, its confidence has.
 
     `pixels` is uint8 [H, W, 3] with H and W multiples of the stride and larger than two
     halos and a stride; the core is what the halo leaves in the middle.
@@ -88,6 +90,7 @@ def disagreement_beyond_halo(
     known = (slice(top - halo, top + core + halo), slice(left - halo, left + core + halo))
     noise[known] = pixels[known]
     inside = (0, slice(top, top + core), slice(left, left + core))
-    truth = engine.infer(pixels[None]).classes[inside].copy()
-    found = engine.infer(noise[None]).classes[inside]
-    return int((truth != found).sum()), truth.size
+    before, after = engine.infer(pixels[None]), engine.infer(noise[None])
+    shift = after.confidence[inside].astype(np.int16) - before.confidence[inside]
+    changed = (before.classes[inside] != after.classes[inside]) | (np.abs(shift) > 1)
+    return int(changed.sum()), changed.size

@@ -15,7 +15,7 @@ from hptl_deploy.errors import DataSetError, RunError
 from hptl_deploy.files import atomic_path
 from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model, set_default
 from hptl_deploy.phases import phases_from_json
-from hptl_export.graph import export_graph, write_model
+from hptl_export.graph import export_graph, without_logits, write_model
 from hptl_export.memory import bytes_per_pixel
 from hptl_export.verify import Verification, verify
 from hptl_train.checkpoint import load_weights, restore_weights
@@ -54,7 +54,8 @@ def publish(
     segmenter, card = _trained(run, name)
     note(f"exporting {card.network} of {run.path} (input scale {card.input_scale})")
     frames, compared_on = verification_frames(run, card.stride)
-    proto = export_graph(segmenter, card.stride)
+    shown = export_graph(segmenter, card.stride)
+    proto = without_logits(shown)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / MODEL_FILE
         write_model(proto, card, draft)
@@ -62,7 +63,7 @@ def publish(
         card = replace(card, bytes_per_pixel=round(bytes_per_pixel(draft, card.stride), 1))
         write_model(proto, card, draft)
         note(f"verifying on {compared_on}")
-        verification = verify(segmenter, load_model(draft), frames, compared_on)
+        verification = verify(segmenter, load_model(draft), shown, frames, compared_on)
         write_model(proto, replace(card, checks=verification.to_json()), draft)
         # What is published is what a workstation will read: one more look at that file.
         load_model(draft)

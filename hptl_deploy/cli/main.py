@@ -76,7 +76,11 @@ def run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     wants_json = "--json" in arguments
     try:
-        code = command.main(args=arguments, prog_name="hptl-deploy", standalone_mode=False)
+        # Not `command.main`, which turns Ctrl-C into an exit without a word.
+        with command.make_context("hptl-deploy", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as exc:
+        return exc.exit_code
     except HptlError as exc:
         return _report(str(exc), exc.exit_code, wants_json)
     except _UsageError as exc:
@@ -90,7 +94,7 @@ def run(arguments: list[str]) -> int:
         if os.environ.get("HPTL_DEBUG"):
             raise
         return _report(_unexpected(exc), EXIT_SOME_FAILED, wants_json)
-    return code if isinstance(code, int) else EXIT_OK
+    return EXIT_OK
 
 
 def _report(message: str, code: int, wants_json: bool) -> int:

@@ -117,7 +117,9 @@ class _Bar:
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """Move the bar and refresh its rate."""
-        self._progress.update(self._task, advance=amount, **({"note": note} if note else {}))
+        self._progress.update(self._task, advance=amount)
+        if note:
+            self._progress.update(self._task, note=note)
         speed = next(t.speed for t in self._progress.tasks if t.id == self._task)
         if speed:
             shown = f"{speed:.2f} {self._unit}/s" if speed >= 0.1 else f"{1 / speed:.1f} s each"

@@ -146,8 +146,13 @@ def _class_maps(results: Path, run: dict[str, Any] | None) -> dict[str, Path]:
         raise ResultsError(f"results {results}: is not a folder")
     if run is None:
         return {path.stem.removesuffix(_CLASSES): path for path in _files(results)}
+    if "results" not in run:
+        raise ResultsError(
+            f"results {results}: the run that makes them has not ended",
+            hint="Wait for it, or start the same `hptl-deploy segment` again",
+        )
     maps: dict[str, Path] = {}
-    for entry in run.get("results", []):
+    for entry in run["results"]:
         stem = PurePosixPath(entry["file"]).stem
         if entry["page"] == 1 and maps.setdefault(stem, results / entry["classes_file"]) != (
             results / entry["classes_file"]

@@ -163,8 +163,8 @@ NHW: list[str | int] = ["N", "H", "W"]
         (lambda m: _replace_input(m, value("image", [*NHW, 3])), "inputs image (uint8, rank 4)"),
         (lambda m: _replace_input(m, value("micrograph", [*NHW, 3], TensorProto.FLOAT)),
          "inputs micrograph (float, rank 4)"),
-        (lambda m: _replace_input(m, value("micrograph", NHW)), "inputs micrograph (uint8, rank 3)"),
-        (lambda m: _replace_input(m), "inputs none and"),
+        (lambda m: _replace_input(m, value("micrograph", NHW)), "micrograph (uint8, rank 3)"),
+        (_replace_input, "inputs none and"),
         (lambda m: _replace_input(m, value("micrograph", [*NHW, 3]), value("mask", NHW)),
          "inputs micrograph (uint8, rank 4), mask (uint8, rank 3)"),
         (lambda m: _replace_output(m, value("classes", NHW)), "outputs classes (uint8, rank 3)"),
@@ -219,7 +219,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     assert sentence(lambda: load_model(text)) == f"{text}: {broken}"
     assert sentence(lambda: load_model(empty)).startswith(f"{empty}: carries no model card")
     gone = tmp_path / "gone.onnx"
-    assert sentence(lambda: load_model(gone)) == (f"{gone}: cannot be read ({os.strerror(2)})")
+    assert sentence(lambda: load_model(gone)) == f"{gone}: cannot be read ({os.strerror(2)})"
     assert sentence(lambda: load_model(tmp_path)).startswith(f"{tmp_path}: cannot be read (")
     other = tmp_path / "model.json"
     other.write_text("{")

@@ -94,10 +94,18 @@ def test_the_largest_core_that_fits_is_taken() -> None:
 
 
 def test_cores_are_evened_out_over_the_frame() -> None:
-    # At most 192: 224 columns would be 192 + 32; two of 128 share the work better.
-    plan = plan_frame(224, 640, stride=32, halo=64, bytes_per_pixel=1, budget_bytes=320**2)
-    assert plan.core == (128, 160)
-    assert len(list(plan.tiles())) == 2 * 4
+    # At most 192, with a halo on both sides: 640 px are four pieces, and 160 shares them best.
+    plan = plan_frame(640, 640, stride=32, halo=64, bytes_per_pixel=1, budget_bytes=320**2)
+    assert plan.core == (160, 160)
+    assert len(list(plan.tiles())) == 4 * 4
+
+
+def test_a_thin_frame_is_cut_along_its_length_only() -> None:
+    # Its 224 rows leave room for two pieces of 320 columns with one halo each: 224 x 384 px.
+    plan = plan_frame(224, 640, stride=32, halo=64, bytes_per_pixel=1, budget_bytes=224 * 384)
+    assert plan.core == (224, 320)
+    with pytest.raises(UsageError, match="the smallest tile"):
+        plan_frame(224, 640, stride=32, halo=64, bytes_per_pixel=1, budget_bytes=160 * 160 - 1)
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)

@@ -7,7 +7,7 @@ import pytest
 
 from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from hptl_deploy.model import load_model
-from hptl_export.graph import export_graph, write_model
+from hptl_export.graph import export_graph, without_logits, write_model
 from hptl_export.halo import disagreement_beyond_halo
 from hptl_train.networks import Sizes
 from hptl_train.networks.segmenter import stride_of
@@ -51,7 +51,7 @@ def test_tiles_equal_the_whole_on_full_frames(
 ) -> None:
     network = segmenter(input_scale=scale, sizes=Sizes().scaled(0.125))
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    write_model(export_graph(network, stride_of(scale)), card(scale), path)
+    write_model(without_logits(export_graph(network, stride_of(scale))), card(scale), path)
     pixels, _ = draw(size, np.random.default_rng(2))
     with OnnxRuntimeEngine(load_model(path)) as engine:
         for core in (256, 512, 1024):

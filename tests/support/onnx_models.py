@@ -33,7 +33,7 @@ def value(name: str, shape: list[str | int], kind: int = TensorProto.UINT8) -> o
 
 
 def argmax_graph(scores: list[list[float]]) -> onnx.GraphProto:
-    """Class scores [K] that are a weighted sum of R, G, B, and their argmax as exporters write it."""
+    """Class scores [K] that are a weighted sum of R, G, B, and their argmax."""
     constants: dict[str, np.ndarray[Any, Any]] = {
         "weights": np.array(scores, np.float32)[..., None, None],  # [K, 3, 1, 1]
         "full": np.array(255, np.float32),

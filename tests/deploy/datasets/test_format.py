@@ -44,7 +44,7 @@ def test_a_description_is_read(tmp_path: Path) -> None:
     pixels, labels = data_set.read(data_set.samples[0])
     assert np.array_equal(labels, indices())
     assert np.array_equal(pixels, np.stack([indices() * 80] * 3, axis=-1))
-    with pytest.raises(DataSetError, match="^split best: expected train, val, test or all$"):
+    with pytest.raises(DataSetError, match=r"^split best: expected train, val, test or all$"):
         data_set.split("best")
 
 

@@ -178,7 +178,7 @@ def test_an_error_of_the_engine_comes_at_its_answer(engine: Engine) -> None:
     stream = engine.stream(source(), 2)
     next(stream)
     next(stream)
-    with pytest.raises(EngineError, match="found 1 of 8 x 9$"):
+    with pytest.raises(EngineError, match=r"found 1 of 8 x 9$"):
         next(stream)
     assert len(drawn) == 4  # one more was under way
     assert not engine_threads()

@@ -169,5 +169,5 @@ def photographs(count: int) -> list[NDArray[np.uint8]]:
     found = []
     for path, _ in find_source(SOURCE_PHOTOGRAPHS).pictures[:count]:
         with Image.open(path) as picture:
-            found.append(np.asarray(picture.convert("RGB")))
+            found.append(np.array(picture.convert("RGB")))
     return found
