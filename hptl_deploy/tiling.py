@@ -174,9 +174,9 @@ def plan_frame(
             )
             return FramePlan(height, width, stride, halo, core)
     raise UsageError(
-        f"the smallest tile ({stride} px and its halo of {halo} px) needs "
+        f"the smallest tile ({stride} px and a halo of {halo} px) needs "
         f"{rows * columns * bytes_per_pixel / 2**20:.0f} MiB, but only "
-        f"{budget_bytes / 2**20:.0f} MiB of memory are free",
+        f"{budget_bytes / 2**20:.0f} MiB are planned for inference",
         hint="Close other programs or use a narrower model",
     )
 

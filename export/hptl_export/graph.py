@@ -86,6 +86,8 @@ def export_graph(segmenter: Segmenter, stride: int) -> onnx.ModelProto:
                 external_data=False,
                 verbose=False,
             )
+    except ModuleNotFoundError:
+        raise  # an extra that is not installed, which the command line puts into words
     except Exception as exc:
         first = str(exc).strip().splitlines()[0]
         raise VerificationError(f"the network cannot be turned into ONNX ({first})") from exc

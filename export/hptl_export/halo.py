@@ -2,8 +2,8 @@
 
 First the architecture alone: a twin of the network with one channel per layer, all weights
 positive and average instead of maximum pooling, so that whatever can influence an output
-pixel does, and shows in the gradient. Then the exported file: everything outside a halo
-is replaced by noise, and nothing inside the core may change.
+pixel does, and shows in the gradient. Then the exported graph: everything outside a halo
+is replaced by noise, and no logit inside the core may change.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from hptl_train.networks.reach import reach
 from hptl_train.networks.segmenter import stride_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from hptl_deploy.engines import Engine
+CORE_STRIDES = 4
+"""Side of the core that is looked at, in strides."""
 
 
 @cache
@@ -72,25 +75,28 @@ def _logits(segmenter: Segmenter, picture: torch.Tensor, input_scale: int) -> to
     return logits
 
 
-def disagreement_beyond_halo(
-    engine: Engine, pixels: NDArray[np.uint8], halo: int, seed: int = 0
-) -> tuple[int, int]:
-    """(pixels that changed, pixels compared) when all outside the halo becomes noise.
+def change_beyond_halo(
+    logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    pixels: NDArray[np.uint8],
+    halo: int,
+    stride: int,
+    seed: int = 0,
+) -> tuple[float, int, int]:
+    """What changes in a core when all outside its halo becomes noise.
 
-    A pixel has changed when its class or, by more than rounding, its confidence has.
-
-    `pixels` is uint8 [H, W, 3] with H and W multiples of the stride and larger than two
-    halos and a stride; the core is what the halo leaves in the middle.
+    `logits` gives float32 [K, H, W] of uint8 [H, W, 3]. `pixels` is a frame of such a size;
+    its sides are multiples of `stride` and at least two halos and `CORE_STRIDES` strides.
+    Returns (largest change of a logit / largest logit, classes that changed, pixels compared);
+    the first is NaN where a logit is no number.
     """
     noise = np.random.default_rng(seed).integers(0, 256, pixels.shape, np.uint8)
     height, width, _ = pixels.shape
-    stride = engine.model.card.stride
-    core = stride
+    core = CORE_STRIDES * stride
     top, left = (height - core) // 2 // stride * stride, (width - core) // 2 // stride * stride
     known = (slice(top - halo, top + core + halo), slice(left - halo, left + core + halo))
     noise[known] = pixels[known]
-    inside = (0, slice(top, top + core), slice(left, left + core))
-    before, after = engine.infer(pixels[None]), engine.infer(noise[None])
-    shift = after.confidence[inside].astype(np.int16) - before.confidence[inside]
-    changed = (before.classes[inside] != after.classes[inside]) | (np.abs(shift) > 1)
-    return int(changed.sum()), changed.size
+    inside = (slice(None), slice(top, top + core), slice(left, left + core))
+    before, after = logits(pixels)[inside], logits(noise)[inside]
+    change = float(np.abs(after - before).max() / np.abs(before).max())
+    moved = before.argmax(0) != after.argmax(0)
+    return change, int(moved.sum()), moved.size

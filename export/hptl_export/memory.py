@@ -15,15 +15,16 @@ from pathlib import Path
 from hptl_deploy.errors import VerificationError
 
 _SIDES = (512, 1536)
-"""Frames whose difference is divided: what does not grow with the frame drops out."""
+"""Frames whose difference is divided, in pixels of the network's input: what does not grow
+with the frame drops out."""
 
 
-def bytes_per_pixel(path: Path, stride: int) -> float:
+def bytes_per_pixel(path: Path, stride: int, input_scale: int) -> float:
     """Peak memory per micrograph pixel of the model at `path`, fp32, ONNX Runtime, CPU.
 
     Raises VerificationError when the measurement fails.
     """
-    sides = [side // stride * stride for side in _SIDES]
+    sides = [side // input_scale // stride * stride for side in _SIDES]
     small, large = (_peak_of(path, side) for side in sides)
     per_pixel = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
     if per_pixel <= 0:
@@ -42,7 +43,8 @@ def _peak_of(path: Path, side: int) -> int:
         check=False,
     )
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        killed = "it was killed, probably for lack of memory"
+        last = (done.stderr.strip().splitlines() or [killed])[-1]
         raise VerificationError(f"the memory of {path.name} could not be measured ({last})")
     return int(done.stdout)
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FRAMES = 4
-_FRAME_SIDE = 512
-"""Verification looks at up to four crops of this side: halo and content, not quantity."""
+_FRAME_SIDE = 768
+"""Verification looks at the upper left corner of up to four micrographs, of this side in pixels
+of the network's input: content, not quantity, and no more memory than a training batch."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def publish(
         draft = Path(folder) / MODEL_FILE
         write_model(proto, card, draft)
         note("measuring memory per pixel")
-        card = replace(card, bytes_per_pixel=round(bytes_per_pixel(draft, card.stride), 1))
+        card = replace(
+            card, bytes_per_pixel=round(bytes_per_pixel(draft, card.stride, card.input_scale), 1)
+        )
         write_model(proto, card, draft)
         note(f"verifying on {compared_on}")
         verification = verify(segmenter, load_model(draft), shown, frames, compared_on)
@@ -135,15 +138,14 @@ def verification_frames(run: RunFolder, stride: int) -> tuple[list[NDArray[np.ui
         samples = data_set.split("val") or data_set.split("train")
         pictures = [data_set.read(sample)[0] for sample in samples[:_FRAMES]]
         kind = "validation" if data_set.split("val") else "training"
-        what = f"{len(pictures)} {kind} micrographs of {data_set.name}"
+        what = f"crops of {len(pictures)} {kind} micrographs of {data_set.name}"
     except DataSetError:
         from hptl_train.data.source import photographs
 
         pictures = photographs(_FRAMES)
-        what = (
-            f"{len(pictures)} photographs (the run's data set is not at {record['data']['path']})"
-        )
-    side = _FRAME_SIDE // stride * stride
+        place = record["data"]["path"]
+        what = f"crops of {len(pictures)} photographs (the run's data set is not at {place})"
+    side = max(stride, _FRAME_SIDE // run.recipe().input.scale // stride * stride)
     frames = []
     for picture in pictures:
         height, width = (min(side, length // stride * stride) for length in picture.shape[:2])

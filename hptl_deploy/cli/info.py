@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hptl_deploy.cli.output import JsonOption, Output, output
+from hptl_deploy.cli.output import JsonOption, Output, figure, output
 from hptl_deploy.cli.use import ModelsOption
 
 if TYPE_CHECKING:
@@ -49,19 +49,17 @@ def _show(sink: Output, model: Model) -> None:
         f"  pixel size   {size}\n"
         f"  licences     weights: {card.weights_licence}; data: {card.data_licence}"
     )
-    scores = {entry["key"]: entry for entry in card.validation.get("phases", [])}
+    ious = {entry.get("key"): entry.get("iou") for entry in card.validation.get("phases", [])}
     rows = []
     for index, phase in enumerate(card.phases):
-        iou = scores.get(phase.key, {}).get("iou")
         colour = ", ".join(map(str, phase.colour))
-        rows.append(
-            [str(index), phase.key, phase.name, colour, "-" if iou is None else f"{iou:.3f}"]
-        )
+        iou = figure(ious.get(phase.key), 3)
+        rows.append([str(index), phase.key, phase.name, colour, iou])
     sink.table("phases", ["index", "key", "name", "colour", "validation IoU"], rows)
     if card.validation:
         sink.say(
-            f"  validation: accuracy {card.validation['accuracy']:.4f}, "
-            f"mean IoU {card.validation['mean_iou']:.3f}"
+            f"  validation: accuracy {figure(card.validation.get('accuracy'), 4)}, "
+            f"mean IoU {figure(card.validation.get('mean_iou'), 3)}"
         )
     lineage = [
         [
@@ -69,7 +67,7 @@ def _show(sink: Output, model: Model) -> None:
             step.start,
             f"{step.transferred:,}",
             str(step.iterations),
-            *(f"{step.losses[key]:.4f}" if key in step.losses else "-" for key in _LOSSES),
+            *(figure(step.losses.get(key), 4) for key in _LOSSES),
             step.data[:24],
         ]
         for step in card.lineage

@@ -126,6 +126,11 @@ class _Bar:
             self._progress.update(self._task, rate=shown)
 
 
+def figure(value: object, digits: int) -> str:
+    """A number with `digits` decimals; `-` for what is not known (scores may be null)."""
+    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"
+
+
 def output(context: typer.Context, *, as_json: bool) -> Output:
     """The sink of this command: `--json` counts before the command's name as well as behind."""
     root = context.find_root()

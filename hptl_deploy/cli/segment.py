@@ -92,8 +92,11 @@ def _open(
 ) -> Engine:
     """The engine, announced."""
     from hptl_deploy.engines import open_engine
+    from hptl_deploy.errors import UsageError
     from hptl_deploy.model import MODEL_FILE, find_model, load_model
 
+    if precision not in (None, "fp32", "fp16", "int8"):
+        raise UsageError(f"--precision {precision}: expected fp32, fp16 or int8")
     path = find_model(name, models)
     if precision is not None and path.name == MODEL_FILE:
         # A model folder holds one file per precision.

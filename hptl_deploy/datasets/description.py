@@ -35,6 +35,13 @@ _KEYS = {
 _PAPER = ", ".join(f"{index} {phase.name}" for index, phase in enumerate(PAPER_PHASES))
 
 
+def is_data_set(root: Path) -> bool:
+    """True where `load_data_set` would look further: a description, or images/ and labels/."""
+    return (root / DATA_SET_FILE).is_file() or (
+        (root / "images").is_dir() and (root / "labels").is_dir()
+    )
+
+
 def read_description(root: Path, problems: list[str], notes: list[str]) -> dict[str, Any]:
     """The table of `root`'s dataset.toml, empty where there is none.
 

@@ -56,7 +56,7 @@ class Sample:
     image: Path
     label: Path
     split: str
-    """`train`, `val` or `test`."""
+    """`train`, `val`, `test`; empty where the sample is in none."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class DataSet:
     root: Path
     code: LabelCode
     samples: tuple[Sample, ...]
-    """In the order of their stems; those in no split are left out."""
+    """Those in a split, in the order of their stems."""
+    unassigned: tuple[Sample, ...]
+    """Those in no split."""
     pixel_size_um: float | None
     licence: str
     notes: tuple[str, ...]
@@ -150,15 +152,13 @@ def load_data_set(root: Path, *, verify: bool = False) -> DataSet:
     split_of = assign_splits(stems, shares, root, problems)
     if left := len(stems) - len(split_of):
         notes.append(f"{left} of {len(stems)} micrographs are in no split and stay unused")
+    matched = [Sample(s, images[s], labels[s], split_of.get(s, "")) for s in stems]
     data_set = DataSet(
         name=str(table.get("name", root.resolve().name)),
         root=root,
         code=code,
-        samples=tuple(
-            Sample(stem, images[stem], labels[stem], split_of[stem])
-            for stem in stems
-            if stem in split_of
-        ),
+        samples=tuple(sample for sample in matched if sample.split),
+        unassigned=tuple(sample for sample in matched if not sample.split),
         pixel_size_um=pixel_size(table, problems),
         licence=str(table.get("licence", "not stated")),
         notes=tuple(notes),

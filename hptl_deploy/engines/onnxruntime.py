@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -55,6 +58,7 @@ class OnnxRuntimeEngine(Engine):
             if cuda_index is None:
                 self._session = session(provider, {})
             else:
+                _load_cuda_libraries(ort)
                 self._session = _on_card(session, provider, cuda_index)
         except EnvironmentLacks:
             raise
@@ -95,10 +99,25 @@ class OnnxRuntimeEngine(Engine):
         return Prediction(classes, confidence)
 
 
+def _load_cuda_libraries(ort: ModuleType) -> None:
+    """Load the CUDA and cuDNN wheels, which the provider's library does not find by itself."""
+    if hasattr(ort, "preload_dlls"):
+        # What it cannot find it prints; opening the session says it better.
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+
+
 def _on_card(session: Callable[[str, dict[str, str]], S], provider: str, index: int) -> S:
     """A session on card `index`. Raises EnvironmentLacks where only the card is at fault."""
+    settings = {
+        "device_id": str(index),
+        # fp32 means fp32: tensor cores would round every factor to 10 bits.
+        "use_tf32": "0",
+        # The exhaustive search may pick another algorithm for a tile than for the whole.
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
     try:
-        return session(provider, {"device_id": str(index)})
+        return session(provider, settings)
     except Exception as exc:
         session(_PROVIDERS["cpu"], {})  # raises where the file itself is at fault
         raise EnvironmentLacks(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hptl_deploy.datasets.description import DATA_SET_FILE
+from hptl_deploy.datasets.description import is_data_set
 from hptl_deploy.datasets.format import load_data_set
 from hptl_deploy.datasets.labels import LABEL_SUFFIXES, LabelCode, read_labels
 from hptl_deploy.errors import DataSetError, InputError, ResultsError
@@ -81,7 +81,7 @@ def evaluate(results: Path, truth: Path, split: str | None = None) -> Evaluation
     run = read_run(results)
     found = _class_maps(results, run)
     run_phases = None if run is None else phases_from_json(run.get("phases"), str(results))
-    if _is_data_set(truth):
+    if is_data_set(truth):
         split = split or "test"
         data_set = load_data_set(truth)
         labels = {sample.stem: sample.label for sample in data_set.split(split)}
@@ -132,12 +132,6 @@ def _score(
             f"(looked for {min(labels)}{_CLASSES}.tif and the like)"
         )
     return evaluation
-
-
-def _is_data_set(path: Path) -> bool:
-    return (path / DATA_SET_FILE).is_file() or (
-        (path / "images").is_dir() and (path / "labels").is_dir()
-    )
 
 
 def _class_maps(results: Path, run: dict[str, Any] | None) -> dict[str, Path]:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hptl_deploy.datasets.description import DATA_SET_FILE
+from hptl_deploy.datasets.description import DATA_SET_FILE, is_data_set
 from hptl_deploy.errors import InputError, UsageError
 from hptl_deploy.files import TEMPORARY_SUFFIX
 from hptl_deploy.results import RUN_FILE, is_results
@@ -55,14 +55,15 @@ def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
 
     Results (`out`, and every folder with our run.json), hidden files and half-written ones
     are left out. Links to folders are followed unless they lead where the walk has been.
-    Where a folder holds a dataset.toml, the data set's images are taken, of `split` if given.
+    Of a data set the images are taken, of `split` if given, and not the labels.
 
     Raises InputError when `source` does not exist, is itself a results folder or holds no
     micrograph; UsageError for `split` without a data set; DataSetError.
     """
-    if split is not None and not (source / DATA_SET_FILE).is_file():
+    if split is not None and not is_data_set(source):
         raise UsageError(
-            f"--split {split}: {source} holds no {DATA_SET_FILE}, so it has no splits",
+            f"--split {split}: {source} is no data set (neither {DATA_SET_FILE} nor images/ and "
+            "labels/), so it has no splits",
             hint="Leave --split out, or name the folder of a data set",
         )
     if source.is_dir():
@@ -71,7 +72,7 @@ def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
                 f"{source}: is a results folder of hptl-deploy (it holds its {RUN_FILE})",
                 hint="Name the folder of the micrographs instead",
             )
-        if (source / DATA_SET_FILE).is_file():
+        if is_data_set(source):
             return _from_data_set(source, split)
         listing = _Walk(source, out).run()
         if not listing.names and not listing.failures:
@@ -108,7 +109,8 @@ def _one_file(source: Path) -> Listing:
 def _from_data_set(source: Path, split: str | None) -> Listing:
     from hptl_deploy.datasets import load_data_set
 
-    samples = load_data_set(source).samples
+    data_set = load_data_set(source)
+    samples = data_set.samples if split else (*data_set.samples, *data_set.unassigned)
     chosen = [sample for sample in samples if split is None or sample.split == split]
     if not chosen:
         splits = ", ".join(sorted({sample.split for sample in samples})) or "none"
@@ -119,13 +121,15 @@ def _from_data_set(source: Path, split: str | None) -> Listing:
         top = Path(os.path.commonpath([path.parent for path in paths.values()]))
     names = {image: _display(path.relative_to(top).as_posix()) for image, path in paths.items()}
     files = [Listed(sample.image, names[sample.image]) for sample in chosen]
-    what = "all splits" if split is None else f"split {split}"
+    what = "all of them" if split is None else f"split {split}"
+    notes = data_set.notes if split else ()
     return Listing(
         files=sorted(files, key=lambda listed: _order(listed.relative)),
         names=sorted(names.values(), key=_order),
         notes=[
-            f"{source} is a data set ({DATA_SET_FILE}): segmenting its {len(files)} images "
-            f"({what}), not its labels"
+            *notes,
+            f"{source} is a data set: segmenting {len(files)} of its images ({what}), not its "
+            "labels",
         ],
     )
 

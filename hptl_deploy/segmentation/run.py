@@ -148,6 +148,8 @@ def _open_results(out: Path, options: SegmentOptions) -> dict[str, Any] | None:
     recorded = read_run(out)
     own = (RUN_FILE, FIELDS_FILE, FAILURES_FILE, LEDGER_FILE)
     taken = [name for name in own if (out / name).exists()]
+    if taken == [LEDGER_FILE] and (out / LEDGER_FILE).stat().st_size == 0:
+        taken = []  # killed between making the ledger and the first run.json
     if recorded is None:
         if taken:
             raise InputError(

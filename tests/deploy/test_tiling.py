@@ -135,8 +135,8 @@ def test_where_nothing_fits_the_sentence_says_how_much_is_missing() -> None:
         plan_frame(5000, 5000, stride=32, halo=288, bytes_per_pixel=1024, budget_bytes=100 * 2**20)
     # (32 + 2 x 288)^2 px x 1 KiB = 361 MiB
     assert str(caught.value) == (
-        "the smallest tile (32 px and a halo of 288 px) needs 361 MiB, but only 100 MiB of "
-        "memory are free. Close other programs or use a narrower model"
+        "the smallest tile (32 px and a halo of 288 px) needs 361 MiB, but only 100 MiB are "
+        "planned for inference. Close other programs or use a narrower model"
     )
 
 

@@ -36,6 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     chain = Chain(
         recipe(iterations=2).overridden(source="none", input_scale=4, seed=5),
         data,
+        {},
         folder,
         open_fabric("cpu"),
         Output(as_json=True),
@@ -60,7 +61,7 @@ def test_the_newest_finished_run_becomes_a_model_that_explains_itself(
     path = tmp_path / "drawn" / "model.onnx"
     document = json.loads(printed.out)
     assert document["model"] == str(path)
-    assert document["checks"]["compared on"] == "1 validation micrographs of drawn"
+    assert document["checks"]["compared on"] == "crops of 1 validation micrographs of drawn"
     assert find_model(None, tmp_path) == path
     card = load_model(path).card
     assert (card.name, card.network, card.input_scale, card.stride, card.halo) == (
@@ -80,7 +81,7 @@ def test_the_memory_of_another_size_is_predicted(exported4: Exported) -> None:
     from hptl_export import memory
 
     card = exported4.model.card
-    per_pixel = bytes_per_pixel(exported4.model.path, card.stride)
+    per_pixel = bytes_per_pixel(exported4.model.path, card.stride, 4)
     small, large = 768 // card.stride * card.stride, 1920 // card.stride * card.stride
     grown = memory._peak_of(exported4.model.path, large) - memory._peak_of(
         exported4.model.path, small
@@ -97,7 +98,9 @@ def test_weights_that_overflow_are_not_published(run: RunFolder, tmp_path: Path)
     save_file(tensors, weights)
     with pytest.raises(VerificationError) as raised:
         publish(broken, "mine", tmp_path / "models", Recorder().note)
-    assert "fails its logits check: nan of the largest logit" in str(raised.value)
+    assert "the exported graph's logits differ from torch's by nan of the largest" in str(
+        raised.value
+    )
     assert str(raised.value).endswith("Nothing was published")
     assert not (tmp_path / "models").exists()
 
@@ -107,7 +110,8 @@ def test_a_file_of_another_network_is_found_out(exported4: Exported) -> None:
     other = segmenter(input_scale=scale, seed=99)
     frame = np.random.default_rng(0).integers(0, 256, (8 * stride, 8 * stride, 3), np.uint8)
     with pytest.raises(
-        VerificationError, match=r"fails its logits check: [\d.]+ of the largest logit"
+        VerificationError,
+        match=r"on noise, the exported graph's logits differ from torch's by [\d.]+ of the largest",
     ):
         verify(other, exported4.model, exported4.shown, [frame], "noise")
 
@@ -128,10 +132,10 @@ def test_without_its_data_set_photographs_are_compared(run: RunFolder, tmp_path:
     record["data"]["path"] = str(tmp_path / "gone")
     moved.write(record)
     frames, what = verification_frames(moved, 8)
-    assert what == f"4 photographs (the run's data set is not at {tmp_path / 'gone'})"
-    assert [frame.shape for frame in frames] == [(512, 512, 3)] * 4
+    assert what == f"crops of 4 photographs (the run's data set is not at {tmp_path / 'gone'})"
+    assert [frame.shape for frame in frames] == [(192, 192, 3)] * 4
     kept, what = verification_frames(run, 8)
-    assert what == "1 validation micrographs of drawn"
+    assert what == "crops of 1 validation micrographs of drawn"
     assert [frame.shape for frame in kept] == [(96, 128, 3)]
 
 

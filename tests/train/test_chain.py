@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def unbroken(data: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFac
     document = json.loads(done.stdout)
     assert document["state"] == "finished"
     assert "assuming the paper's phases" in done.stderr
-    assert "source domain of step 1: photographs" in done.stderr
+    assert "source domain of step vgg19: photographs" in done.stderr
     return runs / "run"
 
 
@@ -123,6 +124,25 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(
     assert same_run(unbroken, tmp_path / "run")
 
 
+def test_killed_between_the_end_of_a_step_and_its_pictures_nothing_is_missing(
+    unbroken: Path, data: Path, tmp_path: Path
+) -> None:
+    """As a kill behind the last step's entry in run.json leaves it."""
+    shutil.copytree(unbroken, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record["state"] = "running"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    (tmp_path / "run" / "curves.png").unlink()
+    (tmp_path / "run" / "4-fcn8s" / "checkpoint-0000011.safetensors").write_bytes(b"old")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "run.json").write_text('{"schema": 1}')
+    done = train(tmp_path, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "curves.png").exists()
+    assert not list((tmp_path / "run").rglob("checkpoint*"))
+    assert same_run(unbroken, tmp_path / "run")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole consoles")
 def test_ctrl_c_saves_the_work_and_says_how_to_go_on(
     unbroken: Path, data: Path, recipe_file: Path, tmp_path: Path
@@ -147,24 +167,41 @@ def test_ctrl_c_saves_the_work_and_says_how_to_go_on(
 
 def test_changed_data_cannot_be_resumed_on(recipe_file: Path, tmp_path: Path) -> None:
     folder = write_data_set(tmp_path / "drawn", count=5)
+    source = tmp_path / "source"
+    for name in ("a", "b"):
+        (source / name).mkdir(parents=True)
+        shutil.copy(folder / "images" / "frame00.png", source / name)
     process = subprocess.Popen(
-        command(tmp_path / "runs", folder, "--recipe", recipe_file, "--name", "run"),
+        command(
+            tmp_path / "runs", folder, "--recipe", recipe_file, "--name", "run",
+            "--source-data", source,
+        ),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
+    )  # fmt: skip
     while not (tmp_path / "runs" / "run" / "metrics.jsonl").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.wait()
+    shutil.copy(folder / "images" / "frame01.png", source / "b")
+    grown = train(tmp_path / "runs", "--resume")
+    assert grown.returncode == 2
+    assert f"source domain {source}: has changed since the run was started" in grown.stderr
+    (source / "b" / "frame01.png").unlink()
+    moved = folder.rename(tmp_path / "moved")
+    gone = train(tmp_path / "runs", "--resume")
+    assert gone.returncode == 2
+    assert "Name its new place: hptl-deploy train NEWPLACE --resume" in gone.stderr
+    folder = moved
     label = folder / "labels" / "frame00.png"
     label.write_bytes((folder / "labels" / "frame01.png").read_bytes())
-    done = train(tmp_path / "runs", "--resume")
+    done = train(tmp_path / "runs", folder, "--resume")
     assert done.returncode == 2
     assert f"data set {folder}: has changed since the run was started on it" in done.stderr
-    options = train(tmp_path / "runs", "--resume", "--width", "0.5")
+    options = train(tmp_path / "runs", "--resume", "--width", "0.5", "--recipe", "hptl")
     assert options.returncode == 2
-    assert "--width cannot change it" in options.stderr
+    assert "--recipe, --width cannot change it" in options.stderr
 
 
 def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path, data: Path) -> None:
@@ -174,6 +211,10 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path, data: Path) -> N
     resumed = train(tmp_path, "--resume")
     assert resumed.returncode == 2
     assert f"found no unfinished run to resume in {tmp_path}" in resumed.stderr
+    typo = train(tmp_path, data, "--source-data", tmp_path / "nosuch")
+    assert typo.returncode == 2
+    assert typo.stderr == f"hptl-deploy: source domain {tmp_path / 'nosuch'}: is not a folder\n"
+    assert not list(tmp_path.iterdir())  # nothing that a later --resume could stumble over
     card = train(tmp_path, data, "--device", "cuda:99")
     assert card.returncode == 3
     assert "--device cuda:99: torch" in card.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from hptl_deploy.errors import RunError
 from hptl_train.checkpoint import (
     Progress,
+    clear_leftovers,
     load_checkpoint,
     load_weights,
     restore_weights,
@@ -46,6 +48,12 @@ def test_training_goes_on_exactly(tmp_path: Path, kind: str) -> None:
     a_few_steps(other, other_optimiser, 3)
     for one, two in zip(module.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
+    # What was loaded does not hold the old files: the next checkpoint can remove them.
+    save_checkpoint(tmp_path, Progress(6, (), 99, 2.0), other, other_optimiser)
+    assert len(list(tmp_path.glob("checkpoint-0000006*"))) == 2
+    assert not list(tmp_path.glob("checkpoint-0000003*"))
+    if sys.platform == "linux":
+        assert str(tmp_path) not in Path("/proc/self/maps").read_text()
 
 
 def test_only_the_newest_checkpoint_stays(tmp_path: Path) -> None:
@@ -64,6 +72,32 @@ def test_only_the_newest_checkpoint_stays(tmp_path: Path) -> None:
 def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:
     module = nn.Linear(3, 2)
     assert load_checkpoint(tmp_path, module, torch.optim.Adam(module.parameters())) is None
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2)
+    save_weights(tmp_path / "weights.safetensors", module)
+    for name in (".tmpAbc12", ".0123456789abcdef-77.hptl-part"):
+        (tmp_path / name).write_bytes(b"half")
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
+def test_a_disk_that_takes_no_more_is_said(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "weights.safetensors"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(RunError) as raised:
+            save_weights(path, nn.Linear(100, 100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(raised.value).startswith(f"{path}: cannot be written (")
+    assert "Make room on the disk, then go on with: hptl-deploy train --resume" in str(raised.value)
+    assert not path.exists()
 
 
 def test_damaged_files_are_said(tmp_path: Path) -> None:

@@ -153,6 +153,17 @@ def test_a_class_per_folder_tree_is_a_source_domain(tmp_path: Path) -> None:
     assert np.array_equal(batch.pictures[:, 100, 100], truth)
 
 
+def test_deep_source_pictures_keep_their_greys(tmp_path: Path) -> None:
+    """16 bits are scaled to 8 by the rule for micrographs, not clipped to white."""
+    ramp = np.linspace(0, 65535, 300 * 300).astype(np.uint16).reshape(300, 300)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(ramp).save(tmp_path / name / "ramp.png")
+    pictures = SourceBatches(find_source(str(tmp_path)), 4, seed=0, step_index=0)(0).pictures
+    assert 20 < pictures.mean() < 235
+    assert len(np.unique(pictures)) > 100
+
+
 def test_too_few_classes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "only").mkdir()
     Image.new("L", (50, 50)).save(tmp_path / "only" / "a.png")

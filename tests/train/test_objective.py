@@ -46,6 +46,15 @@ def test_cross_entropy_without_a_label_is_zero() -> None:
     assert not logits.grad.any()
 
 
+def test_in_a_source_domain_class_255_is_a_class() -> None:
+    """ImageNet has a thousand classes; only in label maps does 255 mean ignore."""
+    logits = torch.randn(6, 300, dtype=torch.float64)
+    labels = torch.tensor([255, 3, 255, 0, 299, 255])
+    found = cross_entropy(logits, labels)
+    expected = log_loss(labels.numpy(), torch.softmax(logits, 1).numpy(), labels=range(300))
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(("reduction", "expected"), [("mean", 0.5 * 50 / 6), ("sum", 0.5 * 50)])
 def test_l2_is_lambda_times_the_squares(reduction: str, expected: float) -> None:
     module = nn.Linear(2, 2)

@@ -15,20 +15,20 @@ from torch import nn
 
 from hptl_deploy.datasets import DataSet
 from hptl_deploy.errors import UsageError
-from hptl_deploy.files import write_json, write_text
+from hptl_deploy.files import write_json
 from hptl_deploy.interrupts import stop_on_signals
 from hptl_train.checkpoint import load_weights, remove_checkpoint, save_weights
 from hptl_train.data import Batches
 from hptl_train.data.crops import Crops, Frame
-from hptl_train.data.source import Source, SourceBatches, find_source
+from hptl_train.data.source import Source, SourceBatches
 from hptl_train.figures import draw_curves
 from hptl_train.loop import Metrics, StepJob, Validate, interrupted, run_step
 from hptl_train.networks import FCN, VGG19, Segmenter
 from hptl_train.networks.init import initialise
 from hptl_train.networks.segmenter import Normalise, stride_of
 from hptl_train.recipe import RANDOM, Recipe, StepTable
-from hptl_train.record import describe_data, result_line, step_entry, versions
-from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUNNING, RunFolder
+from hptl_train.record import describe_data, describe_sources, result_line, step_entry, versions
+from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUN_TOOL, RUNNING, RunFolder
 from hptl_train.transfer import transfer
 from hptl_train.validation import score
 
@@ -55,27 +55,34 @@ class Chain:
 
     recipe: Recipe
     data_set: DataSet
+    sources: dict[str, Source]
+    """The source domain of each VGG-19 step, by the step's name."""
     run: RunFolder
     fabric: Fabric
     sink: Output
 
     def start(self) -> None:
         """Lay the run's folder out. Nothing is trained yet."""
-        self.run.path.mkdir(parents=True)
         table = self.recipe.model_dump(mode="json", exclude_none=True)
-        write_text(self.run.recipe_file, tomli_w.dumps(table))
-        self.run.write(
+        for entry in table["steps"]:
+            if entry["name"] in self.sources:
+                # Found again from wherever the run is resumed.
+                entry["source"] = self.sources[entry["name"]].name
+        self.run.create(
+            tomli_w.dumps(table),
             {
+                "tool": RUN_TOOL,
                 "schema": RUN_SCHEMA,
                 "state": RUNNING,
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "recipe": self.recipe.name,
                 "seed": self.recipe.seed,
                 "data": describe_data(self.data_set),
+                "sources": describe_sources(self.sources),
                 "versions": versions(),
                 "device": str(self.fabric.device),
                 "steps": [],
-            }
+            },
         )
 
     def train(self) -> dict[str, Any]:
@@ -94,26 +101,36 @@ class Chain:
             for index, step in enumerate(self.recipe.steps):
                 if index < len(done):
                     self.sink.note(f"step {index + 1} {step.name}: finished before")
+                    remove_checkpoint(self.run.step(index, step.name))
                     continue
                 start = done[-1]["metrics_bytes"] if done else 0
                 shared = _Shared(frames, Metrics(self.run.metrics), start, stop)
                 done.append(self._step(index, step, shared))
                 self.run.write(record)
                 remove_checkpoint(self.run.step(index, step.name))
-                draw_curves(self.run.metrics, self.run.path / "curves.png", self.run.name)
+                self._draw_curves()
                 self.sink.note(result_line(index, done[-1]))
                 if stop.is_set() and len(done) < len(self.recipe.steps):
                     raise interrupted(step, step.iterations)
+        self._draw_curves()  # a run killed behind its last step has not drawn them
         record["state"] = FINISHED
         record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.run.write(record)
         return record
 
+    def _draw_curves(self) -> None:
+        picture = self.run.path / "curves.png"
+        try:
+            draw_curves(self.run.metrics, picture, self.run.name)
+        except OSError as exc:
+            # Held open by a viewer, say: no reason to end a training run.
+            self.sink.note(f"{picture}: cannot be written ({exc.strerror or exc})")
+
     def _step(self, index: int, step: StepTable, shared: _Shared) -> dict[str, Any]:
         """Prepare and train one step; returns its entry of run.json."""
         folder = self.run.step(index, step.name)
         folder.mkdir(exist_ok=True)
-        source = find_source(step.source) if step.source is not None else None
+        source = self.sources.get(step.name)
         module, network = self._build(index, step, source)
         transferred = self._transfer(step, network, folder)
         job = StepJob(

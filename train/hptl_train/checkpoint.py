@@ -7,6 +7,8 @@ a process killed at any moment leaves the old checkpoint or the new one.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hptl_deploy.errors import RunError
-from hptl_deploy.files import atomic_path, write_json
+from hptl_deploy.files import atomic_path, remove_leftovers, write_json
 
 _POINTER = "checkpoint.json"
+_CHECKPOINTS = "checkpoint-*.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,8 @@ class Progress:
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Write all parameters, named as in `module`, whole or not at all."""
-    tensors = {name: p.detach().cpu().contiguous() for name, p in module.named_parameters()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    """Write all parameters, named as in `module`, whole or not at all. Raises RunError."""
+    _save({name: p.detach().cpu().contiguous() for name, p in module.named_parameters()}, path)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -64,16 +65,13 @@ def restore_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) 
 def save_checkpoint(
     folder: Path, progress: Progress, module: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Write a checkpoint and remove the one before it."""
+    """Write a checkpoint and remove the one before it. Raises RunError."""
     stem = f"checkpoint-{progress.iteration:07d}"
     names = {"weights": f"{stem}.safetensors", "optimiser": f"{stem}.optimiser.safetensors"}
     save_weights(folder / names["weights"], module)
-    with atomic_path(folder / names["optimiser"]) as temporary:
-        save_file(_flatten(optimiser), temporary)
+    _save(_flatten(optimiser), folder / names["optimiser"])
     write_json(folder / _POINTER, {**vars(progress), **names})
-    for old in folder.glob("checkpoint-*.safetensors"):
-        if old.name not in names.values():
-            old.unlink(missing_ok=True)
+    _remove(path for path in folder.glob(_CHECKPOINTS) if path.name not in names.values())
 
 
 def load_checkpoint(
@@ -101,9 +99,31 @@ def load_checkpoint(
 
 def remove_checkpoint(folder: Path) -> None:
     """Delete the checkpoint of a finished step."""
-    (folder / _POINTER).unlink(missing_ok=True)
-    for old in folder.glob("checkpoint-*.safetensors"):
-        old.unlink(missing_ok=True)
+    _remove([folder / _POINTER, *folder.glob(_CHECKPOINTS)])
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Delete what a killed process left half-written in a step's folder."""
+    remove_leftovers(folder)
+    _remove(folder.glob(".tmp*"))  # safetensors' own temporary files
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary)
+    except (OSError, SafetensorError) as exc:
+        raise RunError(
+            f"{path}: cannot be written ({exc}); the last checkpoint is kept",
+            hint="Make room on the disk, then go on with: hptl-deploy train --resume",
+        ) from exc
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """Delete files that are in nobody's way: one that is held open goes the next time."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _flatten(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -120,6 +140,7 @@ def _unflatten(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> 
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = tensor
+        # A copy: the file's tensors are mapped, and Windows keeps a mapped file from removal.
+        state.setdefault(int(number), {})[key] = tensor.clone()
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -23,4 +23,7 @@ def open_fabric(device: str) -> Fabric:
         )
     if kind == "cpu" or cards == 0:
         return Fabric(accelerator="cpu", devices=1, precision="32-true")
+    # A resumed run must repeat an unbroken one: no algorithm that adds up in random order.
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
     return Fabric(accelerator="cuda", devices=[int(number or 0)], precision="32-true")

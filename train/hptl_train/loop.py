@@ -7,7 +7,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hptl_deploy.errors import Interrupted, RunError
-from hptl_train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from hptl_deploy.errors import EnvironmentLacks, Interrupted, RunError
+from hptl_train.checkpoint import Progress, clear_leftovers, load_checkpoint, save_checkpoint
 from hptl_train.data import Batch, Batches, prefetched
 from hptl_train.objective import cross_entropy, learning_rate, make_optimiser, penalty
 from hptl_train.recipe import StepTable
@@ -104,12 +105,8 @@ def run_step(job: StepJob, fabric: Fabric, sink: Output) -> StepOutcome:
     Raises RunError when the loss stops being a number, and Interrupted when the user asked
     to stop: after the iteration in hand, with everything saved.
     """
-    optimiser = make_optimiser(job.module, job.step.optimiser)
-    done = load_checkpoint(job.folder, job.module, optimiser)
-    if done is None:
-        done = Progress(0, (), job.metrics_start, 0.0)
-    job.metrics.cut(done.metrics_bytes)
-    loop = _Loop(job, fabric, optimiser, done, sink)
+    clear_leftovers(job.folder)
+    loop = _Loop(job, fabric, sink)
     validation = loop.run()
     return StepOutcome(
         iterations=job.step.iterations,
@@ -118,6 +115,18 @@ def run_step(job: StepJob, fabric: Fabric, sink: Output) -> StepOutcome:
         validation=validation,
         metrics_bytes=job.metrics.flushed_length(),
     )
+
+
+@contextmanager
+def _memory_said(step: StepTable) -> Iterator[None]:
+    """Turn a lack of memory, the card's or the machine's, into a sentence."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as exc:
+        raise EnvironmentLacks(
+            f"step {step.name}: the device has too little memory for batches of {step.batch}",
+            hint="Start a new run with a smaller --width, or a smaller batch in its recipe",
+        ) from exc
 
 
 def interrupted(step: StepTable, iteration: int) -> Interrupted:
@@ -135,20 +144,24 @@ class _Loop:
         self,
         job: StepJob,
         fabric: Fabric,
-        optimiser: torch.optim.Optimizer,
-        done: Progress,
         sink: Output,
     ) -> None:
         self.job, self.fabric = job, fabric
         # Fabric's wrappers move data and scale gradients; the bare optimiser is what a
-        # checkpoint holds.
-        self.bare_optimiser = optimiser
-        self.module, self.optimiser = fabric.setup(job.module, optimiser)
+        # checkpoint holds. It is restored behind `setup`, which moves parameters to the
+        # device but not an optimiser's state.
+        self.bare_optimiser = make_optimiser(job.module, job.step.optimiser)
+        self.module, self.optimiser = fabric.setup(job.module, self.bare_optimiser)
+        done = load_checkpoint(job.folder, job.module, self.bare_optimiser)
+        if done is None:
+            done = Progress(0, (), job.metrics_start, 0.0)
+        job.metrics.cut(done.metrics_bytes)
         self.iteration = done.iteration
         self.window: list[Tensor | float] = list(done.window)
         self.sink = sink
         self._earlier_seconds = done.seconds
-        self._started = self._saved = time.monotonic()
+        self._started = time.monotonic()
+        self._next_save = self._started + job.checkpoint_seconds
 
     def seconds(self) -> float:
         """Training time of this step, earlier attempts included."""
@@ -162,12 +175,14 @@ class _Loop:
         stop = self.job.stop
         with self.sink.progress(title, step.iterations, "iterations", self.iteration) as bar:
             for batch in prefetched(self.job.batches, self.iteration, step.iterations):
-                self._iterate(batch)
+                with _memory_said(step):
+                    self._iterate(batch)
                 note = self._log()
                 ended = self.iteration == step.iterations
                 if ended or self.iteration % self.job.validate_every == 0:
-                    validation = self._validate() or validation
-                due = stop.is_set() or time.monotonic() - self._saved >= self.job.checkpoint_seconds
+                    with _memory_said(step):
+                        validation = self._validate() or validation
+                due = stop.is_set() or time.monotonic() >= self._next_save
                 if due and not ended:
                     self._save()
                     if stop.is_set():
@@ -186,7 +201,7 @@ class _Loop:
         labels = self.fabric.to_device(torch.from_numpy(batch.labels))
         loss = cross_entropy(self.module(pictures), labels)
         extra = penalty(self.job.module, step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         self.fabric.backward(loss if extra is None else loss + extra)
         self.optimiser.step()
         self.window.append(loss.detach())
@@ -201,7 +216,7 @@ class _Loop:
             raise RunError(
                 f"step {self.job.step.name}: the loss is no number any more after iteration "
                 f"{self.iteration}",
-                hint="Lower the learning rate in the recipe",
+                hint="Start a new run with a lower learning rate in its recipe",
             )
         self.window = []
         rate = learning_rate(self.job.step.optimiser, self.iteration - 1, self.job.step.iterations)
@@ -226,6 +241,7 @@ class _Loop:
         return scores
 
     def _save(self) -> None:
+        begun = time.monotonic()
         progress = Progress(
             self.iteration,
             tuple(float(loss) for loss in self.window),
@@ -233,7 +249,10 @@ class _Loop:
             self.seconds(),
         )
         save_checkpoint(self.job.folder, progress, self.job.module, self.bare_optimiser)
-        self._saved = time.monotonic()
+        ended = time.monotonic()
+        # A large network takes seconds to save: never more than a twentieth of the time.
+        pause = max(self.job.checkpoint_seconds, 20 * (ended - begun))
+        self._next_save = ended + (pause if self.job.checkpoint_seconds else 0)
 
 
 def _seed(*words: int) -> int:

@@ -15,12 +15,15 @@ from hptl_train.recipe import OptimiserTable, ScheduleTable, StepTable
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean softmax cross-entropy per labelled pixel (or picture), nats.
 
-    `logits` [N, K, ...], `labels` int64 [N, ...] with 255 = ignored. The sum over classes
-    is the paper's Eqs. 5-7; the mean is our reduction, theirs is not stated. Without a
-    labelled pixel the loss is 0.
+    `logits` [N, K, H, W] with `labels` int64 [N, H, W], 255 = ignored; or [N, K] with [N],
+    where 255 is a class like any other. The sum over classes is the paper's Eqs. 5-7; the
+    mean is our reduction, theirs is not stated. Without a labelled pixel the loss is 0.
     """
-    total = functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-    return total / (labels != IGNORE).sum().clamp(min=1)
+    counted = labels != IGNORE if labels.ndim > 1 else torch.ones_like(labels, dtype=torch.bool)
+    # Written out because torch's own loss over pixels adds up in no fixed order on a card.
+    shares = functional.log_softmax(logits, dim=1)
+    picked = shares.gather(1, labels.where(counted, 0).unsqueeze(1)).squeeze(1)
+    return -(picked * counted).sum() / counted.sum().clamp(min=1)
 
 
 def penalty(module: nn.Module, step: StepTable) -> Tensor | None:

@@ -18,6 +18,8 @@ from hptl_train.networks.layers import GROUPS, Sizes, travels
 NetworkKey = Literal["vgg19", "fcn32s", "fcn16s", "fcn8s"]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+"""Becomes part of a folder's name."""
 
 SOURCE_PHOTOGRAPHS = "photographs"
 SOURCE_NONE = "none"
@@ -135,7 +137,7 @@ class OptimiserTable(_Table):
 class StepTable(_Table):
     """`[[steps]]`: one network, where it starts and how it is trained."""
 
-    name: str
+    name: Name
     network: NetworkKey
     start: str
     """`random`, or the name of an earlier step."""
@@ -154,7 +156,7 @@ class StepTable(_Table):
 class Recipe(_Table):
     """A whole chain."""
 
-    name: str
+    name: Name
     seed: Annotated[int, Field(ge=0)]
     network: NetworkTable
     input: InputTable
@@ -207,14 +209,18 @@ class Recipe(_Table):
             for step in table["steps"]:
                 step["iterations"] = iterations
         if source is not None:
+            if source != SOURCE_NONE and all(step.network != "vgg19" for step in self.steps):
+                raise RecipeError(
+                    f"--source-data {source}: recipe {self.name} has no step with a source domain"
+                )
             table["steps"] = _with_source(table["steps"], source)
         return parse_recipe(table, f"recipe {self.name} with these options")
 
 
 def _step_problems(step: StepTable, earlier: dict[str, StepTable]) -> list[str]:
     problems = []
-    if step.name in earlier:
-        problems.append("its name is taken by an earlier step")
+    if step.name in earlier or step.name == RANDOM:
+        problems.append("its name is taken by an earlier step, or means a random start")
     if (step.source is not None) != (step.network == "vgg19"):
         problems.append("a source belongs to vgg19, and vgg19 needs one")
     if step.start == RANDOM:

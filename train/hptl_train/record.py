@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from hptl_deploy import __version__
+from hptl_deploy.cli.output import figure
 from hptl_deploy.datasets import DataSet
-from hptl_deploy.errors import RunError
 from hptl_train.data.source import Source
 from hptl_train.loop import StepOutcome
 from hptl_train.recipe import StepTable
@@ -40,14 +41,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def check_same_data(record: dict[str, Any], data_set: DataSet) -> None:
-    """Raise RunError unless `data_set` is byte for byte what the run was started on."""
-    if data_set.sha256 != record["data"]["sha256"]:
-        raise RunError(
-            f"data set {data_set.root}: has changed since the run was started on it "
-            f"(then {record['data']['sha256'][:12]}, now {data_set.sha256[:12]})",
-            hint="Restore it, or start a new run without --resume",
-        )
+def describe_sources(sources: Mapping[str, Source]) -> dict[str, dict[str, str]]:
+    """What run.json says of the source domains, by step."""
+    return {step: {"name": s.name, "sha256": s.sha256} for step, s in sources.items()}
 
 
 def step_entry(
@@ -87,6 +83,6 @@ def result_line(index: int, entry: dict[str, Any]) -> str:
     if scores is None:
         return text
     return (
-        f"{text}, validation loss {scores['loss']:.4f}, accuracy {scores['accuracy']:.4f}, "
-        f"mean IoU {scores['mean_iou']:.3f}"
+        f"{text}, validation loss {figure(scores['loss'], 4)}, "
+        f"accuracy {figure(scores['accuracy'], 4)}, mean IoU {figure(scores['mean_iou'], 3)}"
     )

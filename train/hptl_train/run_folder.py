@@ -11,16 +11,18 @@ curves.png          the same as a picture
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hptl_deploy.errors import RunError
-from hptl_deploy.files import write_json
+from hptl_deploy.files import TEMPORARY_SUFFIX, write_json, write_text
 from hptl_train.recipe import Recipe, load_recipe
 
 RUN_FILE = "run.json"
 RUN_SCHEMA = 1
+RUN_TOOL = "hptl-deploy train"
+"""Marks a run.json as a training run's: a results folder has one, too."""
 RUNNING, FINISHED = "running", "finished"
 
 
@@ -62,9 +64,22 @@ class RunFolder:
             raise RunError(f"{self.path}: is no training run ({RUN_FILE} cannot be read)") from exc
         except ValueError as exc:
             raise RunError(f"{path}: is not JSON ({exc})") from exc
-        if not isinstance(document, dict) or document.get("schema") != RUN_SCHEMA:
-            raise RunError(f"{path}: expected a training run of schema {RUN_SCHEMA}")
+        if not isinstance(document, dict) or document.get("tool") != RUN_TOOL:
+            raise RunError(f"{self.path}: is no training run")
+        wanted = {"state", "started", "data", "sources", "steps", "versions"}
+        if document.get("schema") != RUN_SCHEMA or not wanted <= document.keys():
+            raise RunError(
+                f"{path}: expected a training run of schema {RUN_SCHEMA} with "
+                f"{', '.join(sorted(wanted))}"
+            )
         return document
+
+    def create(self, recipe: str, record: dict[str, Any]) -> None:
+        """Make the folder with recipe.toml and run.json in it, or not at all."""
+        draft = RunFolder(self.path.with_name(f".{self.name}{TEMPORARY_SUFFIX}"))
+        write_text(draft.recipe_file, recipe)
+        draft.write(record)
+        draft.path.replace(self.path)
 
     def write(self, document: dict[str, Any]) -> None:
         """Replace run.json."""
@@ -91,11 +106,16 @@ def find_run(name: str | None, runs: Path, *, state: str) -> RunFolder:
             }
             raise RunError(f"run {name}: is {found}, expected a {state} one", hint=advice[found])
         return run
-    candidates = [run for run in _runs(runs) if run.read()["state"] == state]
+    candidates = []
+    for path in runs.glob(f"*/{RUN_FILE}"):
+        with suppress(RunError):  # what else lies there is not ours to judge
+            record = RunFolder(path.parent).read()
+            if record["state"] == state:
+                candidates.append((record["started"], path.parent))
     if not candidates:
         wanted = "finished run to export" if state == FINISHED else "unfinished run to resume"
         raise RunError(f"found no {wanted} in {runs}", hint="Start one: hptl-deploy train DATA")
-    return max(candidates, key=lambda run: (run.read()["started"], run.name))
+    return RunFolder(max(candidates)[1])
 
 
 def new_run(name: str | None, default: str, runs: Path) -> RunFolder:
@@ -114,8 +134,3 @@ def new_run(name: str | None, default: str, runs: Path) -> RunFolder:
     while (path := runs / (default if number == 1 else f"{default}-{number}")).exists():
         number += 1
     return RunFolder(path)
-
-
-def _runs(runs: Path) -> Iterator[RunFolder]:
-    for path in sorted(runs.glob(f"*/{RUN_FILE}")):
-        yield RunFolder(path.parent)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hptl_deploy.errors import DataSetError
+from hptl_deploy.errors import DataSetError, MicrographError
+from hptl_deploy.micrographs import MICROGRAPH_SUFFIXES, open_micrograph
 from hptl_train.data.batches import Batch, generator
 from hptl_train.networks.vgg19 import CLASSIFIER_SIDE
 from hptl_train.recipe import SOURCE_PHOTOGRAPHS
@@ -43,7 +44,6 @@ _PHOTOGRAPHS = (
     "rocket.jpg",
     "text.png",
 )
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _SMALLEST_SHARE = 0.5
 """A crop's side is this share to all of the picture's shorter side: scale varies, too."""
 _STREAM_SOURCE = 21
@@ -54,6 +54,7 @@ class Source:
     """A source domain: its classes and their pictures."""
 
     name: str
+    """`photographs`, or the tree's full path."""
     classes: tuple[str, ...]
     pictures: tuple[tuple[Path, int], ...]
     """(file, class index)."""
@@ -73,7 +74,7 @@ def find_source(source: str) -> Source:
         groups = {path.stem: [path] for path in files}
         where = "scikit-image's photographs"
     else:
-        folder = Path(source)
+        folder = Path(source).resolve()
         if not folder.is_dir():
             raise DataSetError(f"source domain {source}: is not a folder")
         groups = {
@@ -84,10 +85,11 @@ def find_source(source: str) -> Source:
     if len(groups) < 2:
         raise DataSetError(
             f"{where}: expected a folder per class with pictures "
-            f"({', '.join(_SUFFIXES)}) in at least two, found {len(groups)}"
+            f"({', '.join(sorted(MICROGRAPH_SUFFIXES))}) in at least two, found {len(groups)}"
         )
     pictures = tuple((path, index) for index, files in enumerate(groups.values()) for path in files)
-    return Source(source, tuple(groups), pictures, _hash(folder, pictures))
+    name = source if source == SOURCE_PHOTOGRAPHS else str(folder)
+    return Source(name, tuple(groups), pictures, _hash(folder, pictures))
 
 
 def _photograph_folder() -> Path:
@@ -97,7 +99,7 @@ def _photograph_folder() -> Path:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in MICROGRAPH_SUFFIXES)
 
 
 def _hash(folder: Path, pictures: Sequence[tuple[Path, int]]) -> str:
@@ -151,11 +153,7 @@ class SourceBatches:
 
         if self._kept is not None and path in self._kept:
             return self._kept[path]
-        try:
-            with Image.open(path) as stored:
-                picture = stored.convert("RGB")
-        except Exception as exc:
-            raise DataSetError(f"{path}: the picture cannot be decoded ({exc})") from exc
+        picture = Image.fromarray(_read(path))
         if self._kept is not None:
             self._kept[path] = picture
         return picture
@@ -163,11 +161,13 @@ class SourceBatches:
 
 def photographs(count: int) -> list[NDArray[np.uint8]]:
     """The first `count` of scikit-image's photographs, uint8 [H, W, 3] RGB."""
-    import numpy as np
-    from PIL import Image
+    return [_read(path) for path, _ in find_source(SOURCE_PHOTOGRAPHS).pictures[:count]]
 
-    found = []
-    for path, _ in find_source(SOURCE_PHOTOGRAPHS).pictures[:count]:
-        with Image.open(path) as picture:
-            found.append(np.array(picture.convert("RGB")))
-    return found
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    """A picture as uint8 [H, W, 3] RGB, by the rules for micrographs. Raises DataSetError."""
+    try:
+        with open_micrograph(path) as opened:
+            return opened.pages[0].read()
+    except MicrographError as exc:
+        raise DataSetError(f"{path}: {exc}") from exc
