@@ -146,7 +146,7 @@ def _check_classes(
             for frame, truth in zip(frames, truths, strict=True)
         )
     pixels = sum(truth[0].size for truth in truths)
-    ppm = 1e6 * different / pixels
+    ppm: float = 1e6 * different / pixels
     if not ppm <= CLASSES_PPM_FP32:
         raise VerificationError(
             f"on {compared_on}, the exported model gives {different} of {pixels} pixels another "
