@@ -85,7 +85,7 @@ def test_errors_are_sentences_with_their_exit_code(
         (["--tile", "30"], 2, "--tile 30: expected a positive multiple of the model's stride, 8"),
         (["--overlay", "gif"], 2, "--overlay gif: expected jpg, png, none"),
         (["--out", str(source)], 2, "is the folder of the micrographs themselves"),
-        (["--split", "val"], 2, "holds no dataset.toml, so it has no splits"),
+        (["--split", "val"], 2, "images/ and labels/), so it has no splits"),
         (["--precision", "int8"], 2, "asked for int8, the file holds fp32"),
         (["--model", "gone"], 2, "model gone: found neither a file or folder of that name"),
         (["--pixel-size", "-1"], 2, "--pixel-size"),
@@ -126,6 +126,40 @@ def test_a_data_set_is_segmented_without_its_labels(
     assert segment(tmp_path / "set", models, "--split", "val", "--json") == 0
     said, noted = capsys.readouterr()
     assert [result["file"] for result in json.loads(said)["results"]] == ["images/m01.png"]
-    assert "is a data set (dataset.toml): segmenting its 1 images (split val)" in noted
+    assert "is a data set: segmenting 1 of its images (split val), not its labels" in noted
     assert segment(tmp_path / "set", models) == 0
     assert "micrographs: 2 done, 1 skipped" in capsys.readouterr().out
+
+
+def test_a_data_set_without_description_is_one_too(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """images/ and labels/ alone: labels are not micrographs, and the assumed split is known."""
+    data = tmp_path / "alloy"
+    folder_of(data / "images", 10)
+    shutil.copytree(data / "images", data / "labels")
+    assert segment(data, models, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["counts"]["done"] == 10
+    assert all(result["file"].startswith("images/") for result in document["results"])
+    assert segment(data, models, "--split", "test", "--out", str(tmp_path / "test"), "--json") == 0
+    said, noted = capsys.readouterr()
+    assert json.loads(said)["counts"]["done"] == 1
+    assert "a seeded 80/10/10 split" in noted
+
+
+def test_killed_before_its_first_record_a_run_starts_again(tmp_path: Path, models: Path) -> None:
+    source = folder_of(tmp_path / "in", 1)
+    out = tmp_path / "in-segmented"
+    out.mkdir()
+    (out / "ledger.jsonl").touch()  # the first file a run makes
+    assert segment(source, models) == 0
+    assert (out / "fields.csv").exists()
+
+
+def test_an_unknown_precision_is_refused(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder_of(tmp_path / "in", 1)
+    assert segment(source, models, "--precision", "a/b") == 2
+    assert "--precision a/b: expected fp32, fp16 or int8" in capsys.readouterr().err

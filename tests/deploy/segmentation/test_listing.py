@@ -69,7 +69,9 @@ def test_what_cannot_be_an_input(tmp_path: Path) -> None:
         list_inputs(tmp_path / "a.txt", tmp_path / "out")
     with pytest.raises(InputError, match="Zeiss CZI"):
         list_inputs(tmp_path / "a.czi", tmp_path / "out")
-    with pytest.raises(UsageError, match=r"--split val: .* holds no dataset\.toml"):
+    with pytest.raises(
+        UsageError, match=r"--split val: .* is no data set \(neither dataset\.toml nor"
+    ):
         list_inputs(tmp_path, tmp_path / "out", "val")
 
 
