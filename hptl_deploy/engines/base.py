@@ -5,16 +5,16 @@ Letters: N micrographs (or tiles) of a batch, H rows, W columns, K phases.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hptl_deploy.closing import Closes
 from hptl_deploy.errors import EngineError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class EngineInfo:
         }
 
 
-class Engine(ABC):
+class Engine(Closes):
     """A model, ready to run on one device. A context manager.
 
     `infer` and `stream` may be called from one thread at a time.
@@ -147,14 +147,3 @@ class Engine(ABC):
                 f"model {name}: the engine takes at most {largest[0]} of {largest[1]} x "
                 f"{largest[2]} px, found {count} of {height} x {width}"
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

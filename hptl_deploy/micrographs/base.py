@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from hptl_deploy.closing import Closes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ class Page(ABC):
         """
 
 
-class Micrograph(ABC):
+class Micrograph(Closes):
     """An opened file; a context manager. Not shared between threads."""
 
     path: Path
@@ -67,14 +68,3 @@ class Micrograph(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the file; pages cannot be read afterwards."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
+from hptl_deploy.closing import Closes
 from hptl_deploy.errors import ResultsError
 from hptl_deploy.segmentation.naming import fold
 
@@ -47,7 +47,7 @@ class Entry:
     """`stage` and `reason` where it failed; then it has neither results nor rows."""
 
 
-class Ledger:
+class Ledger(Closes):
     """The ledger of one results folder; a context manager that keeps other runs out."""
 
     def __init__(self, folder: Path) -> None:
@@ -120,17 +120,6 @@ class Ledger:
     def close(self) -> None:
         """Let other runs in."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _size(self, name: str) -> int | None:
         try:
