@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hptl_deploy.cli.output import JsonOption, Output, figure, output
+from hptl_deploy.cli.output import JsonOption, Output, output
 from hptl_deploy.cli.use import ModelsOption
+from hptl_deploy.sink import figure
 
 if TYPE_CHECKING:
     from hptl_deploy.model import Model

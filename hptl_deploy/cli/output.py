@@ -10,9 +10,11 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+
+from hptl_deploy.sink import Bar, Silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -20,13 +22,6 @@ if TYPE_CHECKING:
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of text.")
 ]
-
-
-class ProgressBar(Protocol):
-    """What long work reports to."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """`amount` more units are done; `note` replaces what is shown behind the bar."""
 
 
 class Output:
@@ -70,15 +65,13 @@ class Output:
         self.say("\n".join(lines))
 
     @contextmanager
-    def progress(
-        self, title: str, total: float, unit: str, done: float = 0.0
-    ) -> Iterator[ProgressBar]:
+    def progress(self, title: str, total: float, unit: str, done: float = 0.0) -> Iterator[Bar]:
         """A bar with rate and time left on standard error; silent where that is no terminal.
 
         `done` units of `total` are finished before the start and do not count for the rate.
         """
         if not sys.stderr.isatty():
-            yield _Silent()
+            yield Silent()
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -106,11 +99,6 @@ class Output:
         stream.flush()
 
 
-class _Silent:
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Nothing to show."""
-
-
 class _Bar:
     def __init__(self, progress: Progress, task: TaskID, unit: str) -> None:
         self._progress, self._task, self._unit = progress, task, unit
@@ -124,11 +112,6 @@ class _Bar:
         if speed:
             shown = f"{speed:.2f} {self._unit}/s" if speed >= 0.1 else f"{1 / speed:.1f} s each"
             self._progress.update(self._task, rate=shown)
-
-
-def figure(value: object, digits: int) -> str:
-    """A number with `digits` decimals; `-` for what is not known (scores may be null)."""
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"
 
 
 def output(context: typer.Context, *, as_json: bool) -> Output:

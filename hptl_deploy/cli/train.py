@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hptl_deploy.cli.extras import needs_extra
-from hptl_deploy.cli.output import JsonOption, Output, figure, output
+from hptl_deploy.cli.output import JsonOption, Output, output
+from hptl_deploy.sink import figure
 
 if TYPE_CHECKING:
     from hptl_train.chain import Chain

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import (
@@ -32,39 +30,8 @@ from hptl_deploy.segmentation.record import RunRecord, result_list
 from hptl_deploy.segmentation.stages import ByteGate
 from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE, Tables
 from hptl_deploy.segmentation.writing import Writer
+from hptl_deploy.sink import Bar, Silent, Sink
 from hptl_deploy.tiling import check_core
-
-
-class Bar(Protocol):
-    """A progress bar."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """`amount` more inputs are finished."""
-
-
-class Sink(Protocol):
-    """Who is told how a run goes; `hptl_deploy.cli.output.Output` is one."""
-
-    def note(self, text: str) -> None:
-        """A line for the reader. Called from any thread."""
-
-    def progress(self, title: str, total: float, unit: str) -> AbstractContextManager[Bar]:
-        """A bar over `total` inputs, advanced from another thread."""
-
-
-class Silent:
-    """Nobody is told anything."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Nothing."""
-
-    @contextmanager
-    def progress(self, title: str, total: float, unit: str) -> Iterator[Silent]:
-        """A bar that nobody sees."""
-        yield self
 
 
 @dataclass(frozen=True)

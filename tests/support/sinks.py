@@ -18,7 +18,9 @@ class Recorder:
         self.notes.append(text)
 
     @contextmanager
-    def progress(self, title: str, total: float, unit: str) -> Iterator[Recorder]:
+    def progress(
+        self, title: str, total: float, unit: str, done: float = 0.0
+    ) -> Iterator[Recorder]:
         yield self
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:

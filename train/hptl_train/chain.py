@@ -17,6 +17,7 @@ from hptl_deploy.datasets import DataSet
 from hptl_deploy.errors import UsageError
 from hptl_deploy.files import write_json
 from hptl_deploy.interrupts import stop_on_signals
+from hptl_deploy.sink import Sink
 from hptl_train.checkpoint import load_weights, remove_checkpoint, save_weights
 from hptl_train.data import Batches
 from hptl_train.data.crops import Crops, Frame
@@ -34,8 +35,6 @@ from hptl_train.validation import score
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-    from hptl_deploy.cli.output import Output
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Chain:
     """The source domain of each VGG-19 step, by the step's name."""
     run: RunFolder
     fabric: Fabric
-    sink: Output
+    sink: Sink
 
     def start(self) -> None:
         """Lay the run's folder out. Nothing is trained yet."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hptl_deploy.errors import EnvironmentLacks, Interrupted, RunError
+from hptl_deploy.sink import Sink
 from hptl_train.checkpoint import Progress, clear_leftovers, load_checkpoint, save_checkpoint
 from hptl_train.data import Batch, Batches, prefetched
 from hptl_train.objective import cross_entropy, learning_rate, make_optimiser, penalty
@@ -26,7 +27,6 @@ from hptl_train.recipe import StepTable
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from hptl_deploy.cli.output import Output
 
 LOG_EVERY = 10
 """Iterations per line of metrics.jsonl: the mean of their losses."""
@@ -99,7 +99,7 @@ class StepOutcome:
 _LAST_LINES = 10
 
 
-def run_step(job: StepJob, fabric: Fabric, sink: Output) -> StepOutcome:
+def run_step(job: StepJob, fabric: Fabric, sink: Sink) -> StepOutcome:
     """Train one step to its end, from its checkpoint where there is one.
 
     Raises RunError when the loss stops being a number, and Interrupted when the user asked
@@ -144,7 +144,7 @@ class _Loop:
         self,
         job: StepJob,
         fabric: Fabric,
-        sink: Output,
+        sink: Sink,
     ) -> None:
         self.job, self.fabric = job, fabric
         # Fabric's wrappers move data and scale gradients; the bare optimiser is what a

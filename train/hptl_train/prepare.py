@@ -5,20 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hptl_deploy.datasets import DataSet, load_data_set, read_labels
 from hptl_deploy.errors import DataSetError, RunError, UsageError
 from hptl_deploy.phases import IGNORE, key_from_name
+from hptl_deploy.sink import Sink
 from hptl_train.chain import Chain, crop_side
 from hptl_train.data.source import Source, find_source
 from hptl_train.devices import open_fabric
 from hptl_train.recipe import Recipe, load_recipe
 from hptl_train.record import describe_sources
 from hptl_train.run_folder import RUNNING, find_run, new_run
-
-if TYPE_CHECKING:
-    from hptl_deploy.cli.output import Output
 
 DEFAULT_RECIPE = "hptl"
 
@@ -40,7 +37,7 @@ class Wishes:
 
 
 def start_chain(
-    data: Path, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Output
+    data: Path, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Sink
 ) -> Chain:
     """A new run of a recipe on `data`, its folder laid out.
 
@@ -73,7 +70,7 @@ def start_chain(
 
 
 def resume_chain(
-    data: Path | None, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Output
+    data: Path | None, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Sink
 ) -> Chain:
     """The unfinished run `name`, or the newest, as it was left.
 

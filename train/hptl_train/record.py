@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from hptl_deploy import __version__
-from hptl_deploy.cli.output import figure
 from hptl_deploy.datasets import DataSet
+from hptl_deploy.sink import figure
 from hptl_train.data.source import Source
 from hptl_train.loop import StepOutcome
 from hptl_train.recipe import StepTable
