@@ -20,6 +20,7 @@ from hptl_deploy.cli.segment import segment
 from hptl_deploy.cli.train import train
 from hptl_deploy.cli.use import use
 from hptl_deploy.errors import (
+    EXIT_ENVIRONMENT,
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_SOME_FAILED,
@@ -93,7 +94,7 @@ def run(arguments: list[str]) -> int:
     except Exception as exc:
         if os.environ.get("HPTL_DEBUG"):
             raise
-        return _report(_unexpected(exc), EXIT_SOME_FAILED, wants_json)
+        return _report(*_foreign(exc), wants_json)
     return EXIT_OK
 
 
@@ -108,16 +109,22 @@ def _document(message: str, code: int) -> None:
     Output(as_json=True).document({"error": message, "exit_code": code})
 
 
-def _unexpected(error: Exception) -> str:
-    """A sentence for what should not happen, with the stack trace left in a file."""
+def _foreign(error: Exception) -> tuple[str, int]:
+    """(sentence, exit code) for an error that is none of ours."""
+    if isinstance(error, OSError) and error.filename is not None:
+        # A full disk, a missing right, a folder that went away: not the program's fault.
+        reason = error.strerror or type(error).__name__
+        return f"{error.filename}: the file system refuses it ({reason})", EXIT_ENVIRONMENT
+    # What should not happen: the stack trace goes into a file.
     with tempfile.NamedTemporaryFile(
         "w", prefix="hptl-deploy-", suffix=".log", delete=False, encoding="utf-8"
     ) as log:
         traceback.print_exception(error, file=log)
-    return (
+    sentence = (
         f"unexpected {type(error).__name__}: {error}. This is a fault of the program; "
         f"{Path(log.name)} says where, please report it"
     )
+    return sentence, EXIT_SOME_FAILED
 
 
 if __name__ == "__main__":

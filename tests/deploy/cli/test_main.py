@@ -182,3 +182,17 @@ def test_the_process_itself(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert json.loads(said)["exit_code"] == 2
     assert noted.startswith("hptl-deploy: model gone: ")
+
+
+def test_what_the_file_system_refuses_is_no_fault_of_the_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_threshold_model(tmp_path / "models", name="one")
+    (tmp_path / "models" / "default").unlink()
+    (tmp_path / "models" / "default").mkdir()  # a folder where the pointer's file must go
+    (tmp_path / "models" / "default" / "x").touch()
+    assert run(["use", "one", "--models", str(tmp_path / "models")]) == 3
+    noted = capsys.readouterr().err
+    assert "the file system refuses it (" in noted
+    assert "Traceback" not in noted
+    assert "fault of the program" not in noted
