@@ -60,26 +60,27 @@ class MicrographError(InputError):
     """One micrograph cannot be read."""
 
 
-class DataSetError(InputError):
-    """A labelled data set; `problems` lists every one found, not the first."""
+class _ProblemsError(InputError):
+    """`problems` lists everything that is wrong, not the first, one line each."""
 
-    def __init__(self, message: str, *, problems: list[str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, problems: list[str] | None = None, hint: str | None = None
+    ) -> None:
         self.problems = problems or []
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
-        super().__init__(message + lines)
+        super().__init__(message + lines, hint=hint)
+
+
+class DataSetError(_ProblemsError):
+    """A labelled data set."""
 
 
 class ModelError(InputError):
     """A model file or folder."""
 
 
-class RecipeError(InputError):
-    """A training recipe; `problems` lists every one found."""
-
-    def __init__(self, message: str, *, problems: list[str] | None = None) -> None:
-        self.problems = problems or []
-        lines = "".join(f"\n  - {problem}" for problem in self.problems)
-        super().__init__(message + lines)
+class RecipeError(_ProblemsError):
+    """A training recipe."""
 
 
 class RunError(InputError):

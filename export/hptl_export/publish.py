@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 
 from hptl_deploy import __version__
 from hptl_deploy.datasets import load_data_set
-from hptl_deploy.errors import DataSetError, RunError
+from hptl_deploy.errors import DataSetError, ModelError, RunError
 from hptl_deploy.files import atomic_path
 from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model, set_default
 from hptl_deploy.phases import phases_from_json
 from hptl_export.graph import export_graph, without_logits, write_model
 from hptl_export.memory import bytes_per_pixel
-from hptl_export.verify import Verification, verify
+from hptl_export.verify import verify
 from hptl_train.checkpoint import load_weights, restore_weights
 from hptl_train.networks import FCN, Segmenter
 from hptl_train.networks.reach import halo
@@ -35,21 +36,14 @@ _FRAME_SIDE = 768
 of the network's input: content, not quantity, and no more memory than a training batch."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """A model that has passed every check."""
-
-    model: Model
-    verification: Verification
-
-
 def publish(
     run: RunFolder, name: str, models: Path, note: Callable[[str], None], *, default: bool = True
-) -> Published:
+) -> Model:
     """Export the final network of a finished run as `models/<name>/model.onnx`.
 
     The file is written under a temporary name, measured and verified there, and renamed
-    only when every check has passed. Raises RunError when the run cannot be exported and
+    only when every check has passed. A run that is published already is left as it is, so that
+    its hash, which results name, stays. Raises RunError when the run cannot be exported and
     VerificationError when a check fails; `models` is untouched then.
     """
     segmenter, card = _trained(run, name)
@@ -57,6 +51,12 @@ def publish(
     frames, compared_on = verification_frames(run, card.stride)
     shown = export_graph(segmenter, card.stride)
     proto = without_logits(shown)
+    final = models / name / MODEL_FILE
+    if _is_published(final, proto, card):
+        note(f"{final} is this very model, verified when it was exported; it stays as it is")
+        if default:
+            set_default(models, name)
+        return load_model(final)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / MODEL_FILE
         write_model(proto, card, draft)
@@ -70,12 +70,24 @@ def publish(
         write_model(proto, replace(card, checks=verification.to_json()), draft)
         # What is published is what a workstation will read: one more look at that file.
         load_model(draft)
-        final = models / name / MODEL_FILE
         with atomic_path(final) as temporary:
             temporary.write_bytes(draft.read_bytes())
     if default:
         set_default(models, name)
-    return Published(load_model(final), verification)
+    return load_model(final)
+
+
+def _is_published(final: Path, proto: onnx.ModelProto, card: ModelCard) -> bool:
+    """Whether `final` holds the same graph and card, apart from what export measures."""
+    if not final.is_file():
+        return False
+    try:
+        there = load_model(final).card
+    except ModelError:
+        return False
+    measured = replace(card, bytes_per_pixel=there.bytes_per_pixel, checks=there.checks)
+    same_graph = onnx.load(final).graph.SerializeToString() == proto.graph.SerializeToString()
+    return measured == there and bool(same_graph)
 
 
 def _trained(run: RunFolder, name: str) -> tuple[Segmenter, ModelCard]:

@@ -43,11 +43,10 @@ def export(
         model_name = name or found.name
         if Path(model_name).name != model_name or model_name in ("", ".", "..", "default"):
             raise UsageError(f"--name {model_name}: expected a plain name, not a path or `default`")
-        published = publish(found, model_name, models, sink.note)
-    model = published.model
+        model = publish(found, model_name, models, sink.note)
     size = model.path.stat().st_size / 2**20
     sink.say(f"{model.path} ({size:.1f} MB, sha256 {model.sha256[:12]}), now the default model")
-    for check, value in published.verification.to_json().items():
+    for check, value in model.card.checks.items():
         sink.say(f"  {check}: {value}")
     sink.say(f"  memory: {model.card.bytes_per_pixel:.0f} bytes per pixel")
     sink.say("segment with it: hptl-deploy segment FOLDER")
@@ -57,6 +56,6 @@ def export(
             "sha256": model.sha256,
             "bytes": model.path.stat().st_size,
             "bytes_per_pixel": model.card.bytes_per_pixel,
-            "checks": published.verification.to_json(),
+            "checks": model.card.checks,
         }
     )

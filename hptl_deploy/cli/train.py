@@ -80,6 +80,11 @@ def train(
     _summary(sink, chain, record)
 
 
+def _quoted(path: Path) -> str:
+    """As a shell and cmd.exe both take it."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
 def _summary(sink: Output, chain: Chain, record: dict[str, Any]) -> None:
     rows = []
     for step in record["steps"]:
@@ -108,5 +113,6 @@ def _summary(sink: Output, chain: Chain, record: dict[str, Any]) -> None:
         "mean IoU",
     ]
     sink.table("losses: mean cross-entropy per labelled pixel, nats", header, rows)
-    sink.say(f"run finished: {chain.run.path}; export it: hptl-deploy export {chain.run.name}")
+    sink.say(f"run finished: {chain.run.path}")
+    sink.say(f"export it: hptl-deploy export {_quoted(chain.run.path)}")
     sink.document({"run": str(chain.run.path), **record})

@@ -52,7 +52,8 @@ def read_description(root: Path, problems: list[str], notes: list[str]) -> dict[
     if not path.is_file():
         if not ((root / "images").is_dir() and (root / "labels").is_dir()):
             raise DataSetError(
-                f"data set {root}: found neither {DATA_SET_FILE} nor the folders images and labels"
+                f"data set {root}: found neither {DATA_SET_FILE} nor the folders images and labels",
+                hint="Name the folder that holds them",
             )
         notes.append(
             f"{root} has no {DATA_SET_FILE}: assuming the paper's phases ({_PAPER}) "

@@ -18,8 +18,8 @@ def assign_splits(
 
     Each of train, val and test is a list file (one name a line), a list of names, or a
     share of the samples that no list names; `seed` (default 0) shuffles the shares. Names
-    may carry an extension. Stems in no split are left out of the result. Whatever is wrong
-    is added to `problems`.
+    may carry an extension. Without train, all that is left trains; otherwise stems in no
+    split are left out of the result. Whatever is wrong is added to `problems`.
     """
     split_of: dict[str, str] = {}
     shares: dict[str, float] = {}
@@ -46,6 +46,9 @@ def assign_splits(
     # Not `min(...) < 0`: TOML knows nan, and every comparison with it is false.
     if all(share >= 0 for share in shares.values()) and sum(shares.values()) <= 1 + 1e-9:
         rest = [stem for stem in stems if stem not in split_of]
+        if "train" not in table:
+            # Whoever only says what to keep back trains on the others.
+            shares["train"] = 1 - sum(shares.values())
         split_of.update(_by_share(rest, shares, seed))
     else:
         problems.append(f"[split] shares must be 0 or more and sum to at most 1, found {shares}")

@@ -28,7 +28,8 @@ def open_engine(
     """
     if precision is not None and precision != model.card.precision:
         raise UsageError(
-            f"{model.path}: asked for {precision}, the file holds {model.card.precision}"
+            f"{model.path}: asked for {precision}, the file holds {model.card.precision}",
+            hint="Leave --precision out",
         )
     from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 

@@ -129,7 +129,8 @@ def _score(
     if not evaluation.frames and not evaluation.failed:
         raise ResultsError(
             f"{what}: none of its {len(labels)} micrographs has a class map in the results "
-            f"(looked for {min(labels)}{_CLASSES}.tif and the like)"
+            f"(looked for {min(labels)}{_CLASSES}.tif and the like)",
+            hint="Segment them, or name with --split what was segmented",
         )
     return evaluation
 

@@ -205,6 +205,7 @@ class _Run:
 
     def _take_over(self) -> None:
         """Show what earlier runs did until this run has come to the same inputs."""
+        stale = 0
         for job in self.jobs:
             entry = self.ledger.entry(job.listed.relative)
             if entry is None:
@@ -214,6 +215,13 @@ class _Run:
                 self.tables.failures[name] = Failure(name, **entry.failure)
             elif self.reader.still_valid(entry, job):
                 self.tables.rows[name] = entry.rows
+            else:
+                stale += 1
+        if stale:
+            self.sink.note(
+                f"{stale} results in {self.out} are of another model or other settings and are "
+                "replaced"
+            )
 
     def _report(self, failure: Failure | None, name: str) -> None:
         if failure is not None:

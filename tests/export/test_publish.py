@@ -74,6 +74,11 @@ def test_the_newest_finished_run_becomes_a_model_that_explains_itself(
     # conv1_1's and conv1_2's outputs live together: 2 x 4 channels x 4 bytes x 16 (scale 4).
     assert 512 <= card.bytes_per_pixel < 5000
     assert not list(tmp_path.rglob("*part"))
+    # Exported again, the file and so its hash, which results name, stay as they are.
+    assert run_command(["export", "--runs", runs, "--models", str(tmp_path), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == document
+    assert "is this very model, verified when it was exported" in printed.err
 
 
 @pytest.mark.slow
@@ -158,5 +163,7 @@ def test_what_cannot_be_exported_is_one_sentence(
     assert "--name a/b: expected a plain name" in capsys.readouterr().err
     unfinished = copy_of(run, tmp_path)
     unfinished.write({**unfinished.read(), "state": "running"})
-    with pytest.raises(RunError, match="is running, expected a finished one"):
+    with pytest.raises(
+        RunError, match=r"is not finished\. Continue it: hptl-deploy train --resume"
+    ):
         find_run(str(unfinished.path), tmp_path, state=FINISHED)

@@ -16,6 +16,7 @@ import tomli_w
 from safetensors.torch import load_file
 
 from hptl_train.recipe import Recipe
+from hptl_train.record import unfound
 from support.labelled import write_data_set
 from support.tiny import recipe
 
@@ -202,6 +203,16 @@ def test_changed_data_cannot_be_resumed_on(recipe_file: Path, tmp_path: Path) ->
     options = train(tmp_path / "runs", "--resume", "--width", "0.5", "--recipe", "hptl")
     assert options.returncode == 2
     assert "--recipe, --width cannot change it" in options.stderr
+
+
+def test_a_network_that_finds_nothing_is_said() -> None:
+    assert unfound({"validation": None}) == []
+    phases = [
+        {"key": "a", "area_fraction_true": 0.1, "area_fraction_predicted": 0.0},
+        {"key": "b", "area_fraction_true": 0.0, "area_fraction_predicted": 0.0},
+        {"key": "c", "area_fraction_true": 0.2, "area_fraction_predicted": 0.1},
+    ]
+    assert unfound({"validation": {"phases": phases}}) == ["a"]
 
 
 def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path, data: Path) -> None:

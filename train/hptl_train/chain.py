@@ -28,7 +28,14 @@ from hptl_train.networks import FCN, VGG19, Segmenter
 from hptl_train.networks.init import initialise
 from hptl_train.networks.segmenter import Normalise, stride_of
 from hptl_train.recipe import RANDOM, Recipe, StepTable
-from hptl_train.record import describe_data, describe_sources, result_line, step_entry, versions
+from hptl_train.record import (
+    describe_data,
+    describe_sources,
+    result_line,
+    step_entry,
+    unfound,
+    versions,
+)
 from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUN_TOOL, RUNNING, RunFolder
 from hptl_train.transfer import transfer
 from hptl_train.validation import score
@@ -112,6 +119,11 @@ class Chain:
                 if stop.is_set() and len(done) < len(self.recipe.steps):
                     raise interrupted(step, step.iterations)
         self._draw_curves()  # a run killed behind its last step has not drawn them
+        for key in unfound(done[-1]):
+            self.sink.note(
+                f"warning: the final network finds no {key} in the validation micrographs, which "
+                "show it; train longer before trusting its numbers"
+            )
         record["state"] = FINISHED
         record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.run.write(record)

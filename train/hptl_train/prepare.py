@@ -59,6 +59,11 @@ def start_chain(
     if name is not None and re.fullmatch(r"[^\\/:.][^\\/:]*", name) is None:
         raise UsageError(f"--name {name}: expected a plain name, not a path")
     run = new_run(name, default, runs)
+    if run.name != (name or default):
+        sink.note(
+            f"{runs / default} exists already; this is {run.path} (an unfinished run goes on "
+            "with --resume)"
+        )
     chain = Chain(recipe, data_set, sources, run, open_fabric(device), sink)
     if not sources:
         first = recipe.steps[0].name

@@ -86,3 +86,11 @@ def result_line(index: int, entry: dict[str, Any]) -> str:
         f"{text}, validation loss {figure(scores['loss'], 4)}, "
         f"accuracy {figure(scores['accuracy'], 4)}, mean IoU {figure(scores['mean_iou'], 3)}"
     )
+
+
+def unfound(entry: dict[str, Any]) -> list[str]:
+    """Keys of the phases that the validation truth shows and the step's network never finds."""
+    phases = (entry["validation"] or {}).get("phases", [])
+    return [
+        p["key"] for p in phases if p["area_fraction_true"] and not p["area_fraction_predicted"]
+    ]

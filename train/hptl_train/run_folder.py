@@ -98,23 +98,33 @@ def find_run(name: str | None, runs: Path, *, state: str) -> RunFolder:
     if name is not None:
         path = Path(name) if (Path(name) / RUN_FILE).is_file() else runs / name
         run = RunFolder(path)
+        if not path.is_dir():
+            known = ", ".join(sorted(other.parent.name for other in runs.glob(f"*/{RUN_FILE}")))
+            raise RunError(f"run {name}: {runs} does not hold it (there: {known or 'none'})")
         found = run.read()["state"]
         if found != state:
             advice = {
                 RUNNING: f"Continue it: hptl-deploy train --resume --name {run.name}",
                 FINISHED: f"Export it: hptl-deploy export {run.name}",
             }
-            raise RunError(f"run {name}: is {found}, expected a {state} one", hint=advice[found])
+            words = {RUNNING: "not finished", FINISHED: "finished"}
+            raise RunError(f"run {name}: is {words[found]}", hint=advice[found])
         return run
     candidates = []
+    others = 0
     for path in runs.glob(f"*/{RUN_FILE}"):
         with suppress(RunError):  # what else lies there is not ours to judge
             record = RunFolder(path.parent).read()
             if record["state"] == state:
-                candidates.append((record["started"], path.parent))
+                candidates.append((record.get("finished", record["started"]), path.parent))
+            else:
+                others += 1
     if not candidates:
         wanted = "finished run to export" if state == FINISHED else "unfinished run to resume"
-        raise RunError(f"found no {wanted} in {runs}", hint="Start one: hptl-deploy train DATA")
+        hint = "Start one: hptl-deploy train DATA"
+        if others and state == FINISHED:
+            hint = "Go on with the unfinished one: hptl-deploy train --resume"
+        raise RunError(f"found no {wanted} in {runs}", hint=hint)
     return RunFolder(max(candidates)[1])
 
 

@@ -148,7 +148,8 @@ def test_what_is_no_data_set_at_all(tmp_path: Path) -> None:
 
     assert sentence(tmp_path / "gone") == f"data set {tmp_path / 'gone'}: is not a folder"
     assert sentence(tmp_path) == (
-        f"data set {tmp_path}: found neither dataset.toml nor the folders images and labels"
+        f"data set {tmp_path}: found neither dataset.toml nor the folders images and labels. "
+        "Name the folder that holds them"
     )
     (tmp_path / "dataset.toml").write_text("a = = 1")
     assert sentence(tmp_path).startswith(f"{tmp_path / 'dataset.toml'}: is not readable TOML (")

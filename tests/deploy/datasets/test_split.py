@@ -92,3 +92,11 @@ def test_shares_that_make_no_sense(shares: tuple[float, float]) -> None:
         "[split] shares must be 0 or more and sum to at most 1, found "
         f"{{'train': {shares[0]}, 'val': {shares[1]}}}"
     )
+
+
+def test_without_train_what_is_left_trains() -> None:
+    found = split({"val": 0.2, "test": NAMES[:10]}, NAMES)
+    assert set(found) == set(NAMES)
+    counts = [list(found.values()).count(name) for name in ("train", "val", "test")]
+    assert counts == [72, 18, 10]  # a fifth of the 90 that no list names
+    assert list(split({"test": ["s000"]}, NAMES).values()).count("train") == 99

@@ -34,7 +34,9 @@ def test_an_unknown_device(model: Model, device: str) -> None:
 def test_a_precision_that_the_file_does_not_have(model: Model) -> None:
     error = refusal(model, "cpu", "int8")
     assert isinstance(error, UsageError)
-    assert str(error) == f"{model.path}: asked for int8, the file holds fp32"
+    assert str(error) == (
+        f"{model.path}: asked for int8, the file holds fp32. Leave --precision out"
+    )
     with open_engine(model, "cpu", "fp32", announce=print) as engine:
         assert engine.info.precision == "fp32"
 

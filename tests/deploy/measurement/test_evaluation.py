@@ -153,7 +153,8 @@ def test_what_cannot_be_scored_at_all(data: Path, results: Path, tmp_path: Path)
     assert sentence((results, gone, None), DataSetError) == f"{gone}: is not a folder"
     assert sentence((empty, data, None), ResultsError) == (
         "drawn, split test: none of its 1 micrographs has a class map in the results "
-        "(looked for a_classes.tif and the like)"
+        "(looked for a_classes.tif and the like). Segment them, or name with --split what was "
+        "segmented"
     )
     assert sentence((results, empty, None), DataSetError) == (
         f"labels of {empty}: holds nothing to score"
