@@ -22,7 +22,8 @@ from skimage.filters import gaussian
 
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.model import find_model, load_model
-from hptl_deploy.tiling import plan_frame, read_padded, regions_of
+from hptl_deploy.segmentation.inference import classify
+from hptl_deploy.tiling import plan_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,16 +79,12 @@ def random_model(width: float, input_scale: int, folder: Path) -> Path:
     return path
 
 
-def classify(engine: Engine, pixels: NDArray[np.uint8], core: int | None) -> NDArray[np.uint8]:
-    """The class map of a frame, whole or in tiles of `core`."""
+def class_map(engine: Engine, pixels: NDArray[np.uint8], core: int | None) -> NDArray[np.uint8]:
+    """The class map of a frame, whole or in tiles of `core`, as `segment` makes it."""
     height, width, _ = pixels.shape
     card = engine.model.card
     plan = plan_frame(height, width, stride=card.stride, halo=card.halo, tile=core)
-    classes = np.empty((height, width), np.uint8)
-    for tile in plan.tiles():
-        part = read_padded(regions_of(pixels), tile.read, height, width)
-        classes[tile.write.slices] = engine.infer(part[None]).classes[0][tile.keep.slices]
-    return classes
+    return classify(engine, pixels, plan)[0]
 
 
 def measure(engine: Engine, rounds: int) -> None:
@@ -99,7 +96,7 @@ def measure(engine: Engine, rounds: int) -> None:
         for _ in range(rounds):
             for core, times in seconds.items():
                 start = time.perf_counter()
-                maps[core] = classify(engine, pixels, core)
+                maps[core] = class_map(engine, pixels, core)
                 times.append(time.perf_counter() - start)
         whole = maps[None]
         shares = np.bincount(whole.ravel(), minlength=len(engine.model.card.phases)) / whole.size

@@ -25,6 +25,7 @@ INPUT = "micrograph"
 OUTPUTS = ("classes", "confidence")
 MODEL_FILE = "model.onnx"
 DEFAULT_FILE = "default"
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class ModelCard:
             problems.append(f"halo {self.halo} is not a multiple of the stride, 0 to 8192")
         if not 0 < self.bytes_per_pixel < 1e6:
             problems.append(f"bytes_per_pixel {self.bytes_per_pixel} is not plausible")
-        if self.precision not in ("fp32", "fp16", "int8"):
+        if self.precision not in PRECISIONS:
             problems.append(f"precision {self.precision!r} is not fp32, fp16 or int8")
         if len(self.channels) != 5 or min(*self.channels, self.fc) < 1:
             problems.append(f"width {list(self.channels)}, fc {self.fc} is not 5 channels and fc")

@@ -93,9 +93,9 @@ def _open(
     """The engine, announced."""
     from hptl_deploy.engines import open_engine
     from hptl_deploy.errors import UsageError
-    from hptl_deploy.model import MODEL_FILE, find_model, load_model
+    from hptl_deploy.model import MODEL_FILE, PRECISIONS, find_model, load_model
 
-    if precision not in (None, "fp32", "fp16", "int8"):
+    if precision is not None and precision not in PRECISIONS:
         raise UsageError(f"--precision {precision}: expected fp32, fp16 or int8")
     path = find_model(name, models)
     if precision is not None and path.name == MODEL_FILE:
