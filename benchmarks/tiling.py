@@ -21,7 +21,8 @@ import numpy as np
 from skimage.filters import gaussian
 
 from hptl_deploy.engines import Engine, open_engine
-from hptl_deploy.model import find_model, load_model
+from hptl_deploy.model import load_model
+from hptl_deploy.models_folder import find_model
 from hptl_deploy.segmentation.inference import classify
 from hptl_deploy.tiling import plan_frame
 

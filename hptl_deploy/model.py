@@ -1,4 +1,4 @@
-"""The model card inside the ONNX file, and how a model is named.
+"""The model card inside the ONNX file.
 
 `models/<name>/model.onnx` says everything about itself: input `micrograph` (uint8
 [N, H, W, 3]), outputs `classes` and `confidence` (uint8 [N, H, W]), and the card, JSON
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.errors import InputError, ModelError
-from hptl_deploy.files import sha256_file, write_text
+from hptl_deploy.files import sha256_file
 from hptl_deploy.phases import Phase, phases_from_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ CARD_SCHEMA = 1
 INPUT = "micrograph"
 OUTPUTS = ("classes", "confidence")
 MODEL_FILE = "model.onnx"
-DEFAULT_FILE = "default"
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -67,6 +66,8 @@ class ModelCard:
     """Peak memory per micrograph pixel, measured at export (fp32, ONNX Runtime, CPU)."""
     pixel_size_um: float | None
     """Of the micrographs it was trained on; None where unknown."""
+    synthetic: bool = False
+    """True where its data set says that every micrograph in it is synthetic."""
     precision: str = "fp32"
     lineage: tuple[LineageStep, ...] = ()
     validation: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class ModelCard:
             "halo": self.halo,
             "bytes_per_pixel": self.bytes_per_pixel,
             "pixel_size_um": self.pixel_size_um,
+            "synthetic": self.synthetic,
             "precision": self.precision,
             "lineage": [vars(step) for step in self.lineage],
             "validation": self.validation,
@@ -142,6 +144,7 @@ class ModelCard:
             halo=int(document["halo"]),
             bytes_per_pixel=float(document["bytes_per_pixel"]),
             pixel_size_um=None if size is None else float(size),
+            synthetic=document.get("synthetic", False),
             precision=str(document["precision"]),
             lineage=tuple(LineageStep(**step) for step in document["lineage"]),
             validation=dict(document["validation"]),
@@ -167,6 +170,8 @@ class ModelCard:
             problems.append(f"width {list(self.channels)}, fc {self.fc} is not 5 channels and fc")
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < 1000:
             problems.append(f"pixel_size_um {self.pixel_size_um} is not plausible")
+        if self.synthetic not in (True, False):
+            problems.append(f"synthetic {self.synthetic!r} is not true or false")
         if problems:
             raise ModelError(
                 f"{where}: its model card cannot be right: {'; '.join(problems)}",
@@ -234,56 +239,3 @@ def _check_graph(graph: onnx.GraphProto, path: Path) -> None:
 
 def _listed(values: list[tuple[str, str, int]]) -> str:
     return ", ".join(f"{name} ({kind}, rank {rank})" for name, kind, rank in values) or "none"
-
-
-def find_model(name: str | None, folder: Path) -> Path:
-    """The ONNX file that `name` means: a file, a model folder, or a name under `folder`.
-
-    Without a name, what `folder/default` says. Raises ModelError when there is none.
-    """
-    if name is None:
-        return _default_model(folder)
-    given = Path(name)
-    for candidate in (given, folder / name):
-        if candidate.is_file() and candidate.suffix == ".onnx":
-            return candidate
-        # Any other file, an engine say, stands for the model of its folder.
-        whole = (candidate.parent if candidate.is_file() else candidate) / MODEL_FILE
-        if whole.is_file():
-            return whole
-    known = ", ".join(model_names(folder)) or "none"
-    raise ModelError(
-        f"model {name}: found neither a file or folder of that name with a {MODEL_FILE} in it "
-        f"nor a model in {folder} (there: {known})"
-    )
-
-
-def model_names(folder: Path) -> list[str]:
-    """Names of the models in `folder`, sorted."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{MODEL_FILE}"))
-
-
-def set_default(folder: Path, name: str) -> None:
-    """Make `name` what runs without `--model`. Raises ModelError when `folder` lacks it."""
-    if name not in model_names(folder):
-        known = ", ".join(model_names(folder)) or "none"
-        raise ModelError(f"model {name}: {folder} does not hold it (there: {known})")
-    write_text(folder / DEFAULT_FILE, name + "\n")
-
-
-def _default_model(folder: Path) -> Path:
-    pointer = folder / DEFAULT_FILE
-    if not pointer.is_file():
-        raise ModelError(
-            f"no model was named and {folder} has no default",
-            hint="Name one with --model, or train and export one first: "
-            "`hptl-deploy train DATA`, then `hptl-deploy export`",
-        )
-    name = pointer.read_text(encoding="utf-8-sig", errors="replace").strip()
-    path = folder / name / MODEL_FILE
-    if not name or not path.is_file():
-        raise ModelError(
-            f"{pointer} names model {name!r}, which {folder} does not hold",
-            hint="Choose another with `hptl-deploy use NAME`",
-        )
-    return path

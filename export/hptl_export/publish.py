@@ -14,7 +14,8 @@ from hptl_deploy import __version__
 from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import DataSetError, ModelError, RunError
 from hptl_deploy.files import atomic_path
-from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model, set_default
+from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model
+from hptl_deploy.models_folder import set_default
 from hptl_deploy.phases import phases_from_json
 from hptl_export.graph import export_graph, without_logits, write_model
 from hptl_export.memory import bytes_per_pixel
@@ -112,6 +113,8 @@ def _trained(run: RunFolder, name: str) -> tuple[Segmenter, ModelCard]:
         halo=halo(step.network, scale),
         bytes_per_pixel=1.0,
         pixel_size_um=record["data"]["pixel_size_um"],
+        # Runs of earlier versions do not say.
+        synthetic=record["data"].get("synthetic", False),
         lineage=tuple(_lineage(entry) for entry in record["steps"]),
         validation=record["steps"][-1]["validation"] or {},
         weights_licence=_weights_licence(record["data"]["licence"]),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def info(
     context: typer.Context,
     model: Annotated[
-        str | None, typer.Argument(help="A model's name, folder or file; without it the default.")
+        str | None, typer.Argument(help="A model's name, folder or file; without it what runs.")
     ] = None,
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
@@ -28,7 +28,8 @@ def info(
 
     Example: hptl-deploy info hptl-uhcs
     """
-    from hptl_deploy.model import find_model, load_model
+    from hptl_deploy.model import load_model
+    from hptl_deploy.models_folder import find_model
 
     sink = output(context, as_json=as_json)
     found = load_model(find_model(model, models))
@@ -50,6 +51,8 @@ def _show(sink: Output, model: Model) -> None:
         f"  pixel size   {size}\n"
         f"  licences     weights: {card.weights_licence}; data: {card.data_licence}"
     )
+    if card.synthetic:
+        sink.say("  learned from synthetic micrographs alone")
     ious = {entry.get("key"): entry.get("iou") for entry in card.validation.get("phases", [])}
     rows = []
     for index, phase in enumerate(card.phases):

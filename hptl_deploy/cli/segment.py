@@ -23,7 +23,7 @@ def segment(
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", help="A model's name, folder or file; default: the models' own."),
+        typer.Option("--model", help="A model's name, folder or file; default: see `use`."),
     ] = None,
     models: ModelsOption = Path("models"),
     out: Annotated[
@@ -91,9 +91,11 @@ def _open(
     name: str | None, models: Path, device: str, precision: str | None, sink: Output
 ) -> Engine:
     """The engine, announced."""
+    from hptl_deploy.bundled import BUNDLED
     from hptl_deploy.engines import open_engine
     from hptl_deploy.errors import UsageError
-    from hptl_deploy.model import MODEL_FILE, PRECISIONS, find_model, load_model
+    from hptl_deploy.model import MODEL_FILE, PRECISIONS, load_model
+    from hptl_deploy.models_folder import find_model, has_default
 
     if precision is not None and precision not in PRECISIONS:
         raise UsageError(f"--precision {precision}: expected fp32, fp16 or int8")
@@ -109,6 +111,14 @@ def _open(
         f"model {model.card.name} ({model.sha256[:12]}, {path}) on {info.backend}, "
         f"device {info.device}, {info.precision}"
     )
+    if name is None and not has_default(models):
+        sink.note(
+            f"no model was named and {models} has no default, so the bundled {BUNDLED} runs, which "
+            "learned from synthetic micrographs of as-cast aluminium alone: check its overlays "
+            "before trusting its numbers"
+        )
+    elif model.card.synthetic:
+        sink.note(f"model {model.card.name} learned from synthetic micrographs alone")
     return engine
 
 

@@ -20,11 +20,11 @@ def use(
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Make a model the one that runs without --model.
+    """Make a model the one that runs without --model; until then the bundled one does.
 
     Example: hptl-deploy use hptl-uhcs
     """
-    from hptl_deploy.model import set_default
+    from hptl_deploy.models_folder import set_default
 
     sink = output(context, as_json=as_json)
     set_default(models, name)

@@ -24,6 +24,7 @@ _KEYS = {
     "images",
     "labels",
     "pixel_size_um",
+    "synthetic",
     "ignore",
     "ignore_colour",
     "licence",
@@ -160,3 +161,12 @@ def pixel_size(table: dict[str, Any], problems: list[str]) -> float | None:
         return float(size)
     problems.append(f"pixel_size_um must be a positive number of micrometres, found {size!r}")
     return None
+
+
+def synthetic(table: dict[str, Any], problems: list[str]) -> bool:
+    """`synthetic`, false unless stated; what is wrong with it is added to `problems`."""
+    stated = table.get("synthetic", False)
+    if isinstance(stated, bool):
+        return stated
+    problems.append(f"synthetic must be true or false, found {stated!r}")
+    return False

@@ -4,6 +4,7 @@
     images = "images"            # sub-folders, equal stems
     labels = "labels"
     pixel_size_um = 0.088        # optional
+    synthetic = false            # optional; true: every image is computed, none was taken
     ignore = 255                 # optional
     ignore_colour = [255, 255, 255]   # optional, for RGB masks
     licence = "CC-BY-4.0"        # optional, goes into the model card
@@ -36,6 +37,7 @@ from hptl_deploy.datasets.description import (
     label_code,
     pixel_size,
     read_description,
+    synthetic,
 )
 from hptl_deploy.datasets.labels import LABEL_SUFFIXES, LabelCode, read_labels
 from hptl_deploy.datasets.split import DEFAULT_SHARES, SPLITS, assign_splits
@@ -72,6 +74,8 @@ class DataSet:
     """Those in no split."""
     pixel_size_um: float | None
     licence: str
+    synthetic: bool
+    """True where the description says that every micrograph is synthetic."""
     notes: tuple[str, ...]
     """What was assumed and what was left out; to be shown to the user."""
 
@@ -161,6 +165,7 @@ def load_data_set(root: Path, *, verify: bool = False) -> DataSet:
         unassigned=tuple(sample for sample in matched if not sample.split),
         pixel_size_um=pixel_size(table, problems),
         licence=str(table.get("licence", "not stated")),
+        synthetic=synthetic(table, problems),
         notes=tuple(notes),
     )
     if verify:

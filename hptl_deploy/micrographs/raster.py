@@ -109,14 +109,16 @@ def _open_picture(handle: BinaryIO, family: Family) -> ImageFile.ImageFile:
     The formats' classes are used directly: `Image.open` refuses large pictures by a
     limit that belongs to the whole process, and a mosaic may be large.
     """
-    from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
+    from PIL import BmpImagePlugin, PngImagePlugin
+
+    from hptl_deploy.micrographs.jpeg import JpegPicture
 
     handle.seek(0)
     match family:
         case Family.PNG:
             return PngImagePlugin.PngImageFile(handle)
         case Family.JPEG:
-            return JpegImagePlugin.JpegImageFile(handle)
+            return JpegPicture(handle)
         case _:
             return BmpImagePlugin.BmpImageFile(handle)
 
@@ -175,16 +177,14 @@ def _check_bmp(handle: BinaryIO) -> None:
 
 
 def _calibration(picture: ImageFile.ImageFile, family: Family) -> Calibration:
-    """From PNG pHYs, JFIF density or a BMP's pixels per metre."""
-    found: Calibration | None = None
+    """From PNG pHYs, JPEG's EXIF or JFIF, or a BMP's pixels per metre."""
     if family is Family.JPEG:
-        unit_um = {1: calibrations.UM_PER_INCH, 2: 1e4}.get(picture.info.get("jfif_unit", 0))
-        if unit_um is not None:
-            x, y = picture.info["jfif_density"]
-            found = calibrations.from_density(x, y, unit_um, family.value)
-    elif "dpi" in picture.info:
-        # Both formats store whole pixels per metre; Pillow's factors differ between them.
-        per_inch = 0.0254 if family is Family.PNG else 1 / 39.3701
-        x, y = (round(dpi / per_inch) for dpi in picture.info["dpi"])
-        found = calibrations.from_density(x, y, _UM_PER_METRE, family.value)
-    return found or UNCALIBRATED
+        from hptl_deploy.micrographs.jpeg import jpeg_calibration
+
+        return jpeg_calibration(picture.info)
+    if "dpi" not in picture.info:
+        return UNCALIBRATED
+    # Both formats store whole pixels per metre; Pillow's factors differ between them.
+    per_inch = 0.0254 if family is Family.PNG else 1 / 39.3701
+    x, y = (round(dpi / per_inch) for dpi in picture.info["dpi"])
+    return calibrations.from_density(x, y, _UM_PER_METRE, family.value) or UNCALIBRATED

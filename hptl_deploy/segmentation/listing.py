@@ -44,6 +44,8 @@ class Listing:
     ignored: int = 0
     """Files that are no micrographs."""
     notes: list[str] = field(default_factory=list)
+    pixel_size_um: float | None = None
+    """What the data set's description says of its images; None where there is none."""
 
     def order(self) -> list[str]:
         """Every name that a table may hold a row of, in the order of its rows."""
@@ -131,6 +133,7 @@ def _from_data_set(source: Path, split: str | None) -> Listing:
             f"{source} is a data set: segmenting {len(files)} of its images ({what}), not its "
             "labels",
         ],
+        pixel_size_um=data_set.pixel_size_um,
     )
 
 

@@ -13,7 +13,7 @@ from hptl_deploy.files import sha256_json
 OVERLAYS = ("jpg", "png", "none")
 
 # Part of the settings' hash: raised when the same settings come to give other files.
-_OUTPUTS_VERSION = 1
+_OUTPUTS_VERSION = 2  # 2: pixel sizes from EXIF in JPEG
 
 
 def absolute(path: Path) -> Path:
@@ -33,6 +33,8 @@ class SegmentOptions:
     """Side of a core in pixels; None: whole frames, or what memory allows."""
     pixel_size_um: float | None = None
     """Overrides what the files say."""
+    data_set_pixel_size_um: float | None = None
+    """For files that say nothing; set by `segment`, from the dataset.toml of `input`."""
     overlay: str = "jpg"
     """`jpg`, `png` or `none`."""
     confidence: bool = False
@@ -73,6 +75,7 @@ class SegmentOptions:
         """
         return {
             "pixel_size_um": self.pixel_size_um,
+            "data_set_pixel_size_um": self.data_set_pixel_size_um,
             "overlay": self.overlay,
             "confidence": self.confidence,
         }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hptl_deploy.datasets.description import DATA_SET_FILE
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
@@ -92,11 +93,15 @@ class Reader:
         return Frame(job, number, pages, pixels, plan, calibration, self.gate, held)
 
     def _calibration(self, page: Page) -> Calibration:
-        if self.options.pixel_size_um is None:
-            return page.calibration
-        from hptl_deploy.micrographs.calibration import from_option
+        """By option, else by the file, else by the data set's description."""
+        from hptl_deploy.micrographs.calibration import from_option, from_sizes
 
-        return from_option(self.options.pixel_size_um)
+        size = self.options.data_set_pixel_size_um
+        if self.options.pixel_size_um is not None:
+            return from_option(self.options.pixel_size_um)
+        if page.calibration.pixel_size_um is None and size is not None:
+            return from_sizes(size, size, DATA_SET_FILE)
+        return page.calibration
 
     def _done_before(self, job: Job) -> Entry | None:
         """The entry of an earlier run that did the same, and whose results are in place."""

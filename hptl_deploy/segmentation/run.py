@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ def segment(
     listing = list_inputs(options.input, out, options.split)
     for note in listing.notes:
         sink.note(note)
+    if options.pixel_size_um is None:  # else dataset.toml may change without any effect
+        options = replace(options, data_set_pixel_size_um=listing.pixel_size_um)
     recorded = _open_results(out, options)
     with Ledger(out) as ledger:
         remove_leftovers(out)

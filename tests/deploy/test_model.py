@@ -16,10 +16,7 @@ from hptl_deploy.model import (
     CARD_KEY,
     LineageStep,
     ModelCard,
-    find_model,
     load_model,
-    model_names,
-    set_default,
 )
 from hptl_deploy.phases import PAPER_PHASES
 from support.onnx_models import edited, value
@@ -36,6 +33,7 @@ CARD = ModelCard(
     halo=96,
     bytes_per_pixel=1234.5,
     pixel_size_um=0.088,
+    synthetic=True,
     precision="fp16",
     lineage=(LineageStep("one", "vgg19", "random", 0, 100, "set (abc)", {"train": 0.5}),),
     validation={"accuracy": 0.9, "mean_iou": 0.8, "phases": []},
@@ -57,8 +55,20 @@ def sentence(call: Callable[[], object]) -> str:
 
 def test_a_card_comes_back_as_it_was() -> None:
     assert ModelCard.from_json(CARD.to_json(), "x") == CARD
-    bare = replace(CARD, pixel_size_um=None, lineage=(), validation={}, checks={}, made_with={})
+    bare = replace(
+        CARD,
+        pixel_size_um=None,
+        synthetic=False,
+        lineage=(),
+        validation={},
+        checks={},
+        made_with={},
+    )
     assert ModelCard.from_json(bare.to_json(), "x") == bare
+
+
+def test_a_card_of_before_synthetic_data_were_told_apart() -> None:
+    assert ModelCard.from_json(without("synthetic"), "x") == replace(CARD, synthetic=False)
 
 
 def test_a_model_file_comes_with_its_card_and_hash(tmp_path: Path) -> None:
@@ -123,6 +133,8 @@ WRONG = "m.onnx: its model card cannot be right: "
         (changed(bytes_per_pixel=1e9), WRONG + "bytes_per_pixel 1000000000.0 is not plausible"),
         (changed(pixel_size_um=-1), WRONG + "pixel_size_um -1.0 is not plausible"),
         (changed(pixel_size_um=float("nan")), WRONG + "pixel_size_um nan is not plausible"),
+        (changed(synthetic="no"), WRONG + "synthetic 'no' is not true or false"),
+        (changed(synthetic=None), WRONG + "synthetic None is not true or false"),
         (changed(precision="fp64"), WRONG + "precision 'fp64' is not fp32, fp16 or int8"),
         (changed(width={"channels": [], "fc": 1}), WRONG + "width [], fc 1 is not 5 channels"),
         (changed(width={"channels": [1] * 5, "fc": 0}), WRONG + "width [1, 1, 1, 1, 1], fc 0 is"),
@@ -239,64 +251,3 @@ def test_a_card_that_is_no_text(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"schema"', b'"sch\xff\xfea"'))
     assert sentence(lambda: load_model(path)).startswith(f"{path}: ")
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
-    write_threshold_model(folder, name="one")
-    write_threshold_model(folder, name="two")
-    (folder / "empty").mkdir()
-    return folder
-
-
-def test_a_model_is_named_by_name_folder_or_file(models: Path, tmp_path: Path) -> None:
-    one = models / "one" / "model.onnx"
-    half = models / "one" / "model.fp16.onnx"
-    half.write_bytes(b"")
-    engine = models / "one" / "fp16.engine"
-    engine.write_bytes(b"")
-    assert find_model("one", models) == one
-    assert find_model(str(models / "one"), tmp_path / "elsewhere") == one
-    assert find_model(str(one), tmp_path / "elsewhere") == one
-    assert find_model(str(half), models) == half
-    assert find_model("one/model.fp16.onnx", models) == half
-    assert find_model(str(engine), models) == one
-    assert model_names(models) == ["one", "two"]
-
-
-@pytest.mark.parametrize("name", ["three", "empty", "default", "one/gone.onnx"])
-def test_a_name_that_is_no_model(models: Path, name: str) -> None:
-    assert sentence(lambda: find_model(name, models)) == (
-        f"model {name}: found neither a file or folder of that name with a model.onnx in it "
-        f"nor a model in {models} (there: one, two)"
-    )
-    assert sentence(lambda: find_model(name, models / "gone")).endswith("(there: none)")
-
-
-def test_the_default(models: Path) -> None:
-    assert find_model(None, models) == models / "two" / "model.onnx"
-    set_default(models, "one")
-    assert (models / "default").read_bytes() == b"one\n"
-    assert find_model(None, models) == models / "one" / "model.onnx"
-    (models / "default").write_bytes("\ufefftwo\r\n".encode())  # as Windows' editor leaves it
-    assert find_model(None, models) == models / "two" / "model.onnx"
-    assert sentence(lambda: set_default(models, "three")) == (
-        f"model three: {models} does not hold it (there: one, two)"
-    )
-
-
-@pytest.mark.parametrize("content", ["gone\n", "", "\n"])
-def test_a_default_that_points_nowhere(models: Path, content: str) -> None:
-    (models / "default").write_text(content)
-    assert sentence(lambda: find_model(None, models)) == (
-        f"{models / 'default'} names model {content.strip()!r}, which {models} does not hold. "
-        "Choose another with `hptl-deploy use NAME`"
-    )
-
-
-def test_no_default(tmp_path: Path) -> None:
-    assert sentence(lambda: find_model(None, tmp_path)) == (
-        f"no model was named and {tmp_path} has no default. Name one with --model, or train and "
-        "export one first: `hptl-deploy train DATA`, then `hptl-deploy export`"
-    )

@@ -15,9 +15,10 @@ from hptl_deploy.cli.main import run as run_command
 from hptl_deploy.cli.output import Output
 from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import RunError, VerificationError
-from hptl_deploy.model import find_model, load_model
+from hptl_deploy.model import load_model
+from hptl_deploy.models_folder import find_model
 from hptl_export.memory import bytes_per_pixel
-from hptl_export.publish import publish, verification_frames
+from hptl_export.publish import _trained, publish, verification_frames
 from hptl_export.verify import verify
 from hptl_train.chain import Chain
 from hptl_train.devices import open_fabric
@@ -31,7 +32,9 @@ from support.tiny import recipe, segmenter
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished run of two iterations a step, without a source domain."""
-    data = load_data_set(write_data_set(tmp_path_factory.mktemp("data") / "drawn"))
+    root = write_data_set(tmp_path_factory.mktemp("data") / "drawn")
+    (root / "dataset.toml").write_text("synthetic = true\n", encoding="utf-8")
+    data = load_data_set(root)
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "drawn")
     chain = Chain(
         recipe(iterations=2).overridden(source="none", input_scale=4, seed=5),
@@ -69,6 +72,7 @@ def test_the_newest_finished_run_becomes_a_model_that_explains_itself(
     )  # fmt: skip
     assert [phase.key for phase in card.phases] == ["al", "mg2si", "fe"]
     assert [step.start for step in card.lineage] == ["random", "fcn32s", "fcn16s"]
+    assert card.synthetic
     assert card.validation["pixels"] == 96 * 128
     assert card.checks["reach (derived and measured)"] == "68 px"
     # conv1_1's and conv1_2's outputs live together: 2 x 4 channels x 4 bytes x 16 (scale 4).
@@ -79,6 +83,14 @@ def test_the_newest_finished_run_becomes_a_model_that_explains_itself(
     printed = capsys.readouterr()
     assert json.loads(printed.out) == document
     assert "is this very model, verified when it was exported" in printed.err
+
+
+def test_a_run_of_before_synthetic_data_were_told_apart(run: RunFolder, tmp_path: Path) -> None:
+    old = copy_of(run, tmp_path)
+    record = old.read()
+    assert record["data"].pop("synthetic") is True
+    old.write(record)
+    assert not _trained(old, "x")[1].synthetic
 
 
 @pytest.mark.slow

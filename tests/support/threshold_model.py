@@ -45,6 +45,7 @@ def write_threshold_model(
     smoothing: int = 0,
     bytes_per_pixel: float = 64.0,
     name: str = "threshold",
+    synthetic: bool = False,
 ) -> Path:
     """Write `folder/<name>/model.onnx`, make it the folder's default, return its path."""
     card = ModelCard(
@@ -58,6 +59,7 @@ def write_threshold_model(
         halo=halo(stride, smoothing),
         bytes_per_pixel=bytes_per_pixel,
         pixel_size_um=None,
+        synthetic=synthetic,
     )
     model = helper.make_model(
         _graph(thresholds, stride, smoothing),

@@ -24,6 +24,7 @@ def describe_data(data_set: DataSet) -> dict[str, Any]:
         "sha256": data_set.sha256,
         "phases": [phase.to_json() for phase in data_set.phases],
         "pixel_size_um": data_set.pixel_size_um,
+        "synthetic": data_set.synthetic,
         "licence": data_set.licence,
         "samples": {name: len(data_set.split(name)) for name in ("train", "val", "test")},
     }

@@ -64,7 +64,10 @@ def test_without_a_command_the_help_is_shown(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("place", ["no", "before", "behind"])
-def test_an_error_is_a_sentence(tmp_path: Path, place: str, capsys: Capture) -> None:
+def test_an_error_is_a_sentence(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("hptl_deploy.bundled.bundled_models_folder", lambda: None)
     arguments = ["info", "gone", "--models", str(tmp_path)]
     line = {"no": arguments, "before": ["--json", *arguments], "behind": [*arguments, "--json"]}
     sentence = (
@@ -135,7 +138,7 @@ def test_a_fault_of_the_program_is_a_sentence_and_a_log(
 
     monkeypatch.delenv("HPTL_DEBUG", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("hptl_deploy.model.set_default", fail)
+    monkeypatch.setattr("hptl_deploy.models_folder.set_default", fail)
     arguments = ["use", "threshold", "--models", str(models), *(["--json"] if as_json else [])]
     assert run(arguments) == 1
     said, noted = capsys.readouterr()
@@ -162,7 +165,7 @@ def test_an_interrupt_ends_with_130(
     def interrupt(folder: Path, name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hptl_deploy.model.set_default", interrupt)
+    monkeypatch.setattr("hptl_deploy.models_folder.set_default", interrupt)
     assert run(["use", "threshold", "--models", str(models)]) == 130
     assert capsys.readouterr().err == "hptl-deploy: interrupted; finished work is kept\n"
     assert run(["--json", "use", "threshold", "--models", str(models)]) == 130

@@ -97,7 +97,7 @@ def test_all_problems_of_the_files_are_one_report(tmp_path: Path) -> None:
     found = problems(root, verify=True)
     assert found[0] == (
         "dataset.toml: unknown keys nam; expected ignore, ignore_colour, images, labels, "
-        "licence, name, phases, pixel_size_um, split"
+        "licence, name, phases, pixel_size_um, split, synthetic"
     )
     assert found[1:5] == [
         "image a.png has no label",
@@ -112,7 +112,7 @@ def test_all_problems_of_the_files_are_one_report(tmp_path: Path) -> None:
 
 def test_all_problems_of_the_description_are_one_report(tmp_path: Path) -> None:
     text = (
-        "pixel_size_um = -1\nignore = 255\nignore_colour = [0, 0]\n"
+        "pixel_size_um = -1\nsynthetic = 1\nignore = 255\nignore_colour = [0, 0]\n"
         '[[phases]]\nname = "a"\nvalue = -3\ncolour = [0, 0, 0]\n'
         '[[phases]]\nname = "a"\nvalue = 255\ncolour = "red"\n'
         '[split]\ntrain = ["a", "b", "gone"]\nval = ["b.png"]\ntest = true\nseed = "x"\nbest = 1\n'
@@ -131,7 +131,15 @@ def test_all_problems_of_the_description_are_one_report(tmp_path: Path) -> None:
         "[split] best: expected train, val or test",
         "[split] seed: expected an integer, found 'x'",
         "pixel_size_um must be a positive number of micrometres, found -1",
+        "synthetic must be true or false, found 1",
     ]
+
+
+@pytest.mark.parametrize(("line", "stated"), [("", False), ("false", False), ("true", True)])
+def test_whether_the_images_are_synthetic(tmp_path: Path, line: str, stated: bool) -> None:
+    text = f"synthetic = {line}\n" if line else ""
+    root = write_data_set(tmp_path, "abc", description=text + PHASES + SPLIT)
+    assert load_data_set(root).synthetic is stated
 
 
 def test_two_files_of_one_stem(tmp_path: Path) -> None:
