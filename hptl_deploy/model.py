@@ -42,6 +42,8 @@ class LineageStep:
     """Name and SHA-256 of what it learned from."""
     losses: dict[str, float]
     """Final mean cross-entropy per labelled pixel (per picture in step 1), nats."""
+    seconds: float | None = None
+    """Training time."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class ModelCard:
     lineage: tuple[LineageStep, ...] = ()
     validation: dict[str, Any] = field(default_factory=dict)
     """Scores of the final network on the data set's validation split."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """`command`, `recipe`, `seed` and `data_origin`: what it takes to train it again."""
     checks: dict[str, Any] = field(default_factory=dict)
     """What export measured before it published the file."""
     weights_licence: str = "not stated"
@@ -96,6 +100,7 @@ class ModelCard:
             "precision": self.precision,
             "lineage": [vars(step) for step in self.lineage],
             "validation": self.validation,
+            "training": self.training,
             "checks": self.checks,
             "licence": {"weights": self.weights_licence, "data": self.data_licence},
             "made_with": self.made_with,
@@ -148,6 +153,7 @@ class ModelCard:
             precision=str(document["precision"]),
             lineage=tuple(LineageStep(**step) for step in document["lineage"]),
             validation=dict(document["validation"]),
+            training=dict(document.get("training", {})),
             checks=dict(document.get("checks", {})),
             weights_licence=str(document["licence"]["weights"]),
             data_licence=str(document["licence"]["data"]),

@@ -117,6 +117,13 @@ def _trained(run: RunFolder, name: str) -> tuple[Segmenter, ModelCard]:
         synthetic=record["data"].get("synthetic", False),
         lineage=tuple(_lineage(entry) for entry in record["steps"]),
         validation=record["steps"][-1]["validation"] or {},
+        training={
+            "command": record.get("command", ""),
+            "recipe": record["recipe"],
+            "seed": record["seed"],
+            "device": record["device"],
+            "data_origin": record["data"].get("origin", ""),
+        },
         weights_licence=_weights_licence(record["data"]["licence"]),
         data_licence=record["data"]["licence"],
         made_with={**record["versions"], "exported with hptl-deploy": __version__},
@@ -138,6 +145,7 @@ def _lineage(entry: dict[str, Any]) -> LineageStep:
         iterations=entry["iterations"],
         data=entry["data"],
         losses=entry["losses"],
+        seconds=entry["seconds"],
     )
 
 

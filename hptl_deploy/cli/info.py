@@ -71,13 +71,17 @@ def _show(sink: Output, model: Model) -> None:
             step.start,
             f"{step.transferred:,}",
             str(step.iterations),
+            figure(step.seconds, 0),
             *(figure(step.losses.get(key), 4) for key in _LOSSES),
             step.data[:24],
         ]
         for step in card.lineage
     ]
-    header = ["step", "starts from", "transferred", "iterations", *_LOSSES, "data"]
+    header = ["step", "starts from", "transferred", "iterations", "seconds", *_LOSSES, "data"]
     sink.table("lineage", header, lineage)
+    for what, value in card.training.items():
+        if value != "":
+            sink.say(f"  trained: {what.replace('_', ' ')}: {value}")
     for check, value in card.checks.items():
         sink.say(f"  checked: {check} {value}")
 

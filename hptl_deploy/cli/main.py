@@ -12,11 +12,13 @@ from typing import Annotated, cast
 import typer
 
 from hptl_deploy import __version__
+from hptl_deploy.cli.demo import demo
 from hptl_deploy.cli.evaluate import evaluate
 from hptl_deploy.cli.export import export
 from hptl_deploy.cli.info import info
 from hptl_deploy.cli.output import JsonOption, Output
 from hptl_deploy.cli.segment import segment
+from hptl_deploy.cli.synth import synth
 from hptl_deploy.cli.train import train
 from hptl_deploy.cli.use import use
 from hptl_deploy.errors import (
@@ -42,7 +44,7 @@ app = typer.Typer(
     help="Train, export and run micrograph segmentation: labelled micrographs in, a verified "
     "ONNX model and measured phase fractions out.",
 )
-for command in (train, export, segment, evaluate, info, use):
+for command in (demo, synth, train, export, segment, evaluate, info, use):
     app.command()(command)
 
 

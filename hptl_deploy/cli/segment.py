@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hptl_deploy.cli.opening import opened_engine
 from hptl_deploy.cli.output import JsonOption, Output, output
 from hptl_deploy.cli.use import ModelsOption
 
@@ -77,7 +78,7 @@ def segment(
     )
     options.check()
     with (
-        _open(model, models, device, precision, sink) as engine,
+        opened_engine(model, models, device, precision, sink) as engine,
         stop_on_signals("the micrographs in hand") as stop,
     ):
         summary = run(options, engine, sink, stop)
@@ -85,41 +86,6 @@ def segment(
         sink.document(_document(summary, engine))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
-
-
-def _open(
-    name: str | None, models: Path, device: str, precision: str | None, sink: Output
-) -> Engine:
-    """The engine, announced."""
-    from hptl_deploy.bundled import BUNDLED
-    from hptl_deploy.engines import open_engine
-    from hptl_deploy.errors import UsageError
-    from hptl_deploy.model import MODEL_FILE, PRECISIONS, load_model
-    from hptl_deploy.models_folder import find_model, has_default
-
-    if precision is not None and precision not in PRECISIONS:
-        raise UsageError(f"--precision {precision}: expected fp32, fp16 or int8")
-    path = find_model(name, models)
-    if precision is not None and path.name == MODEL_FILE:
-        # A model folder holds one file per precision.
-        sibling = path.with_name(f"model.{precision}.onnx")
-        path = sibling if sibling.is_file() else path
-    model = load_model(path)
-    engine = open_engine(model, device, precision, announce=sink.note)
-    info = engine.info
-    sink.note(
-        f"model {model.card.name} ({model.sha256[:12]}, {path}) on {info.backend}, "
-        f"device {info.device}, {info.precision}"
-    )
-    if name is None and not has_default(models):
-        sink.note(
-            f"no model was named and {models} has no default, so the bundled {BUNDLED} runs, which "
-            "learned from synthetic micrographs of as-cast aluminium alone: check its overlays "
-            "before trusting its numbers"
-        )
-    elif model.card.synthetic:
-        sink.note(f"model {model.card.name} learned from synthetic micrographs alone")
-    return engine
 
 
 def _show(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:

@@ -25,6 +25,7 @@ _KEYS = {
     "labels",
     "pixel_size_um",
     "synthetic",
+    "origin",
     "ignore",
     "ignore_colour",
     "licence",

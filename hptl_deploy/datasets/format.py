@@ -76,6 +76,8 @@ class DataSet:
     licence: str
     synthetic: bool
     """True where the description says that every micrograph is synthetic."""
+    origin: str
+    """How it was made or where it is from, in its owner's words; may be empty."""
     notes: tuple[str, ...]
     """What was assumed and what was left out; to be shown to the user."""
 
@@ -166,6 +168,7 @@ def load_data_set(root: Path, *, verify: bool = False) -> DataSet:
         pixel_size_um=pixel_size(table, problems),
         licence=str(table.get("licence", "not stated")),
         synthetic=synthetic(table, problems),
+        origin=str(table.get("origin", "")),
         notes=tuple(notes),
     )
     if verify:

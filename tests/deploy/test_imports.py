@@ -76,8 +76,8 @@ def test_the_command_line_loads_no_heavy_library() -> None:
         "import sys, hptl_deploy.cli.main; print(*sys.modules, sep='\\n')"
     ).split()
     heavy = {
-        "numpy", "torch", "onnx", "onnxruntime", "tifffile", "PIL", "skimage", "imagecodecs",
-        "psutil", "rich.progress", "hptl_train", "hptl_export",
+        "numpy", "torch", "onnx", "onnxruntime", "tifffile", "PIL", "scipy", "skimage",
+        "imagecodecs", "psutil", "rich.progress", "hptl_train", "hptl_export",
     }  # fmt: skip
     assert "hptl_deploy.cli.segment" in loaded
     assert not heavy & set(loaded)

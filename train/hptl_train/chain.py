@@ -66,6 +66,8 @@ class Chain:
     run: RunFolder
     fabric: Fabric
     sink: Sink
+    command: str = ""
+    """What started the run, folders left out."""
 
     def start(self) -> None:
         """Lay the run's folder out. Nothing is trained yet."""
@@ -82,6 +84,7 @@ class Chain:
                 "state": RUNNING,
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "recipe": self.recipe.name,
+                "command": self.command,
                 "seed": self.recipe.seed,
                 "data": describe_data(self.data_set),
                 "sources": describe_sources(self.sources),

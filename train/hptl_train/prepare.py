@@ -31,9 +31,23 @@ class Wishes:
     input_scale: int | None = None
     source_data: str | None = None
 
+    def command(self) -> str:
+        """The command line that asks for it; folders, which are this machine's, are left out."""
+        words = ["hptl-deploy train DATA"]
+        for option, value in zip(self.given(), self._values(), strict=True):
+            words.append(f"{option} {_without_folders(value)}")
+        return " ".join(words)
+
+    def _values(self) -> list[object]:
+        return [value for value in vars(self).values() if value is not None]
+
     def given(self) -> list[str]:
         """The options that are set, as they are written."""
         return [f"--{key.replace('_', '-')}" for key, v in vars(self).items() if v is not None]
+
+
+def _without_folders(value: object) -> str:
+    return Path(value).name if isinstance(value, str) else str(value)
 
 
 def start_chain(
@@ -64,7 +78,9 @@ def start_chain(
             f"{runs / default} exists already; this is {run.path} (an unfinished run goes on "
             "with --resume)"
         )
-    chain = Chain(recipe, data_set, sources, run, open_fabric(device), sink)
+    chain = Chain(
+        recipe, data_set, sources, run, open_fabric(device), sink, command=wishes.command()
+    )
     if not sources:
         first = recipe.steps[0].name
         sink.note(f"no source domain: step {first} starts from random weights")

@@ -25,6 +25,7 @@ def describe_data(data_set: DataSet) -> dict[str, Any]:
         "phases": [phase.to_json() for phase in data_set.phases],
         "pixel_size_um": data_set.pixel_size_um,
         "synthetic": data_set.synthetic,
+        "origin": data_set.origin,
         "licence": data_set.licence,
         "samples": {name: len(data_set.split(name)) for name in ("train", "val", "test")},
     }

@@ -97,7 +97,7 @@ def test_all_problems_of_the_files_are_one_report(tmp_path: Path) -> None:
     found = problems(root, verify=True)
     assert found[0] == (
         "dataset.toml: unknown keys nam; expected ignore, ignore_colour, images, labels, "
-        "licence, name, phases, pixel_size_um, split, synthetic"
+        "licence, name, origin, phases, pixel_size_um, split, synthetic"
     )
     assert found[1:5] == [
         "image a.png has no label",
