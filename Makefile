@@ -5,16 +5,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUNTIME := $(VENV)/.runtime
 
-.PHONY: install test test-slow check fix bench clean
+.PHONY: demo install test test-slow check fix bench clean
 
 install: $(STAMP)
 
-# torch first and by its exact version: where a CPU build of it is at hand, nothing else may
-# replace it.
-$(STAMP): pyproject.toml
+# The program alone: no torch, nothing to train with.
+demo: $(RUNTIME)
+	$(BIN)/hptl-deploy demo demo
+
+$(RUNTIME): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hptl-deploy needs Python 3.11 or newer, found %d.%d; name another: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+# torch first and by its exact version: where a CPU build of it is at hand, nothing else may
+# replace it.
+$(STAMP): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --editable '.[train,dev]'
 	@touch $@
