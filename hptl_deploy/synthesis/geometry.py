@@ -34,9 +34,9 @@ def polygon(
 ) -> Points:
     """A closed outline round the origin: `corners` at jittered angles and radii.
 
-    `radius` is that of the circle through the corners where `roughness` and the stretch
-    `aspect` leave it, so the area is below that of its disc: by about 5 % for twelve corners,
-    a third for four. `roughness` 0 is nearly regular, from about 0.3 on outlines turn concave.
+    `radius` is that of the circle on which the corners lie where `roughness` is 0 and the
+    stretch `aspect` 1. The area is smaller than the disc's: by 5 % for twelve corners, by more
+    than a third for four. From a roughness of about 0.3 on outlines turn concave.
     """
     angles = (np.arange(corners) + rng.uniform(-0.32, 0.32, corners)) * 2 * np.pi / corners
     radii = radius * (1 + roughness * rng.uniform(-1, 1, corners))
