@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import json
 import subprocess
 import sys
 import zipfile
@@ -55,7 +56,11 @@ def test_recipes_models_and_marks_come_along(wheel: zipfile.ZipFile) -> None:
     }
     assert "hptl_train/recipes/hptl.toml" in recipes
     assert recipes <= names
-    assert "hptl_deploy/models/README.md" in names
+    shipped = {name for name in names if name.startswith("hptl_deploy/models/")}
+    assert shipped == {
+        "hptl_deploy/models/README.md",
+        "hptl_deploy/models/aluminium-demo/model.onnx",
+    }
     for package in ("hptl_deploy", "hptl_train", "hptl_export"):
         assert f"{package}/py.typed" in names
 
@@ -95,3 +100,21 @@ def test_what_is_installed_needs_no_torch(wheel: zipfile.ZipFile, tmp_path: Path
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("hptl-deploy ")
+
+
+def test_the_bundled_model_is_found_in_what_is_installed(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    wheel.extractall(tmp_path)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import hptl_deploy.cli.main as main\n"
+        "sys.exit(main.run(['info', '--json']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert Path(document["path"]) == tmp_path / "hptl_deploy/models/aluminium-demo/model.onnx"
+    assert document["synthetic"] is True

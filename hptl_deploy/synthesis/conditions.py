@@ -2,9 +2,11 @@
 
 The ranges are wider than what is seen on one microscope, so that a network that learned from
 many frames does not depend on any one of them: pixels of 0.06 to 0.14 um, matrix greys of
-90 to 195, Mg2Si at 0.18 to 0.52 and the Fe-containing phase at 0.50 to 0.76 of the matrix's
-grey, never closer to one another than 0.12. These are levels in green, before the camera's
+90 to 195, Mg2Si at 0.18 to 0.46 and the Fe-containing phase at 0.53 to 0.74 of the matrix's
+grey, never closer to one another than 0.15. These are levels in green, before the camera's
 curve: a ratio r to the matrix is seen as r ** tone. Red and blue have a tint of their own.
+Wider still, the grey that is Mg2Si in one frame would be Fe in another, and there would be
+nothing to learn from it.
 """
 
 from __future__ import annotations
@@ -71,6 +73,8 @@ class Camera:
     sharpening: float
     noise: float
     """Deviation in grey levels at the matrix, before sharpening and JPEG."""
+    noise_grain: float
+    """Deviation of the Gaussian that correlates it from pixel to pixel, px; 0: it does not."""
     jpeg_quality: int
     jpeg_subsampling: int
 
@@ -83,15 +87,15 @@ def draw_specimen(rng: np.random.Generator) -> Specimen:
     return Specimen(
         mg2si=Habit(
             amounts[0], _shares(rng, (1.0, 0.8, 1.0)), log_uniform(rng, 0.75, 1.3),
-            uniform(rng, 0.3, 0.95), uniform(rng, 0, 0.2),
+            uniform(rng, 0.3, 0.95), uniform(rng, 0, 0.7), uniform(rng, 0, 0.2),
         ),
         fe=Habit(
             amounts[1], _shares(rng, (1.0, 0.6, 1.2)), log_uniform(rng, 0.75, 1.3),
-            uniform(rng, 0.3, 0.95), uniform(rng, 0, 0.5),
+            uniform(rng, 0.3, 0.95), uniform(rng, 0, 0.7), uniform(rng, 0, 0.5),
         ),
         grain_um=log_uniform(rng, 35, 140),
-        denuded_um=log_uniform(rng, 2.5, 13),
-        dispersoids_per_um2=0.0 if chance(rng, 0.08) else log_uniform(rng, 0.2, 3.0),
+        denuded_um=log_uniform(rng, 1.8, 7),
+        dispersoids_per_um2=0.0 if chance(rng, 0.08) else log_uniform(rng, 0.35, 3.0),
         dispersoid_contrast=uniform(rng, 0.08, 0.45) * (-0.5 if chance(rng, 0.1) else 1),
         needles_per_1000_um2=log_uniform(rng, 2, 120) if chance(rng, 0.5) else 0.0,
         needle_contrast=uniform(rng, 0.06, 0.3) * (-0.5 if chance(rng, 0.15) else 1),
@@ -116,11 +120,12 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     monochrome = chance(rng, 0.08)
     grey = uniform(rng, 90, 195)
     tint = (uniform(rng, 0.86, 1.07), 1.0, uniform(rng, 0.92, 1.15))
-    dark = uniform(rng, 0.18, 0.52)
-    middle = uniform(rng, max(0.50, dark + 0.12), 0.76)
-    mg2si = (dark * uniform(rng, 0.88, 1.06), dark, dark * uniform(rng, 0.98, 1.5))
+    dark = uniform(rng, 0.18, 0.46)
+    middle = uniform(rng, max(0.53, dark + 0.15), 0.74)
+    blue = min(dark * uniform(rng, 0.98, 1.5), middle)
+    mg2si = (dark * uniform(rng, 0.88, 1.06), dark, blue)
     fe = (middle * uniform(rng, 0.98, 1.12), middle, middle * uniform(rng, 0.97, 1.22))
-    blur = log_uniform(rng, 0.9, 3.0)
+    blur = log_uniform(rng, 0.9, 2.7)
     return Camera(
         pixel_size_um=round(log_uniform(rng, 0.06, 0.14), 4),
         matrix=_grey(grey, grey, grey) if monochrome else _grey(*(grey * t for t in tint)),
@@ -129,13 +134,14 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         monochrome=monochrome,
         # Lenses focus green best; the others by a little less.
         blur=(blur * uniform(rng, 1.0, 1.15), blur, blur * uniform(rng, 1.0, 1.25)),
-        defocus=uniform(rng, 0.5, 2.5) if chance(rng, 0.25) else 0.0,
+        defocus=uniform(rng, 0.5, 1.8) if chance(rng, 0.25) else 0.0,
         falloff=uniform(rng, 0.0, 0.32),
         centre=(uniform(rng, 0.35, 0.65), uniform(rng, 0.35, 0.65)),
         tilt=(rng.normal(0, 0.03), rng.normal(0, 0.03)),
-        tone=uniform(rng, 0.8, 1.25),
+        tone=uniform(rng, 0.88, 1.14),
         sharpening=uniform(rng, 0.2, 1.2) if chance(rng, 0.35) else 0.0,
         noise=log_uniform(rng, 0.8, 6),
+        noise_grain=uniform(rng, 0.4, 0.9) if chance(rng, 0.6) else 0.0,
         jpeg_quality=int(rng.integers(72, 98)),
         jpeg_subsampling=int(rng.choice([0, 2])),
     )

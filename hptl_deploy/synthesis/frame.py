@@ -101,7 +101,7 @@ def _brightness(
     tone = matrix_tone(rng, specimen, grains, camera.pixel_size_um)
     inside = labels != MATRIX
     # Particles are mottled: tarnish, relief, pits left by polishing.
-    mottle = 1 + rng.uniform(0.01, 0.09) * smooth_noise(
+    mottle = 1 + rng.uniform(0.01, 0.06) * smooth_noise(
         rng, height, width, rng.uniform(0.15, 0.6) / camera.pixel_size_um
     )
     tone[inside] = mottle[inside].clip(0.7, 1.5)

@@ -29,7 +29,7 @@ def photograph(
     height, width = brightness[0].shape
     light = _light(height, width, camera)
     sharp = _sharpness(height, width, camera)
-    fine = rng.standard_normal((height, width), dtype=np.float32)
+    fine = _noise(rng, height, width, camera)
     planes: list[NDArray[np.uint8]] = []
     for channel in range(3):
         if camera.monochrome and planes:
@@ -44,13 +44,24 @@ def photograph(
         )
         # Photon noise grows with the root of the level; a share is common to the channels,
         # which a colour mosaic's interpolation shares out.
-        own = rng.standard_normal((height, width), dtype=np.float32)
+        own = _noise(rng, height, width, camera)
         grain = camera.noise * (0.6 * fine + 0.8 * own)
         plane += grain * np.sqrt(np.maximum(plane, 8) / camera.matrix[channel])
         if camera.sharpening:
             plane += camera.sharpening * (plane - ndimage.gaussian_filter(plane, 1.5, truncate=3))
         planes.append(np.rint(plane.clip(0, 255)).astype(np.uint8))
     return np.stack(planes, axis=-1)
+
+
+def _noise(
+    rng: np.random.Generator, height: int, width: int, camera: Camera
+) -> NDArray[np.float32]:
+    """Noise of mean 0 and deviation 1, float32 [H, W]."""
+    noise: NDArray[np.float32] = rng.standard_normal((height, width), dtype=np.float32)
+    if camera.noise_grain:
+        noise = ndimage.gaussian_filter(noise, camera.noise_grain, truncate=3)
+        noise /= noise.std()
+    return noise
 
 
 def _light(height: int, width: int, camera: Camera) -> NDArray[np.float32]:

@@ -37,8 +37,13 @@ class Habit:
     """Factor on all lengths."""
     boundary_share: float
     """Of the particles that lie near grain boundaries."""
+    pocket_share: float
+    """Of the particles that lie in a pocket with an earlier one, of either phase."""
     touching_share: float
     """Of the particles that get a neighbour of the other phase."""
+
+
+_POCKET_UM = 6.0
 
 
 class Painter:
@@ -50,37 +55,49 @@ class Painter:
         self.canvas, self.grains, self.rng = canvas, grains, rng
         self._px = 1 / pixel_size_um
         self._size = 1.0
+        self._places: list[Points] = []
 
     def draw(self, phase: int, habit: Habit, neighbour: Habit) -> None:
         """Draw particles of `phase` until their areas add up to the habit's share of the frame.
 
-        Those the other phase brings along, overlaps and what lies outside are not made up for.
+        What the other phase brought along counts; overlaps and what lies outside do, too. The
+        last particle is drawn or left out by chance, so that the mean comes out right even where
+        one particle is more than the share.
         """
         rng, canvas = self.rng, self.canvas
         shapes = SHAPES[phase]
-        wanted = habit.area_fraction * canvas.height * canvas.width
+        wanted = habit.area_fraction * canvas.height * canvas.width - canvas.drawn[phase]
         others = _other(phase)
-        for share, shape in zip(habit.shares, shapes, strict=True):
+        for share, (shape, usual_um2) in zip(habit.shares, shapes, strict=True):
             goal = canvas.drawn[phase] + share * wanted
-            while share > 0 and canvas.drawn[phase] < goal:
-                x, y = self._free_place(habit)
+            last = usual_um2 * (habit.size * self._px) ** 2
+            while (left := goal - canvas.drawn[phase]) > 0:
+                if left < last and not chance(rng, left / last):
+                    break
+                at = self._free_place(habit)
+                self._places.append(at)
                 self._size = habit.size
                 before = canvas.drawn[phase]
-                outline = shape(self, np.array([x, y]), canvas.particle(phase))
-                if canvas.drawn[phase] == before:
+                outline = shape(self, at, canvas.particle(phase))
+                last = canvas.drawn[phase] - before
+                if not last:
                     break
                 if neighbour.area_fraction and chance(rng, habit.touching_share):
                     self._size = 0.8 * neighbour.size
-                    at = outline[rng.integers(len(outline))]
-                    small = SMALL[others]
-                    small(self, at, canvas.particle(others))
+                    beside = outline[rng.integers(len(outline))]
+                    SMALL[others](self, beside, canvas.particle(others))
 
-    def _free_place(self, habit: Habit) -> tuple[float, float]:
+    def _free_place(self, habit: Habit) -> Points:
+        """(x, y) that shows the matrix, if one is found soon."""
         for _ in range(8):
-            x, y = self.grains.place(self.rng, habit.boundary_share)
-            if self.canvas.phase_at(x, y) == MATRIX:
+            if self._places and chance(self.rng, habit.pocket_share):
+                near = self._places[self.rng.integers(len(self._places))]
+                at = near + self.rng.normal(0, _POCKET_UM * self._px, 2)
+            else:
+                at = np.array(self.grains.place(self.rng, habit.boundary_share))
+            if self.canvas.phase_at(at[0], at[1]) == MATRIX:
                 break
-        return x, y
+        return at
 
     def length(self, low: float, high: float) -> float:
         """A length between `low` and `high` um, in px."""
@@ -104,8 +121,8 @@ def mg2si_polygon(painter: Painter, at: Points, particle: int) -> Points:
     outline = polygon(
         rng, radius, int(rng.integers(4, 8)), uniform(rng, 1, 2), uniform(rng, 0.05, 0.3)
     )
-    for _ in range(int(rng.integers(3))):
-        outline = cut_corners(outline, uniform(rng, 0.1, 0.3))
+    for _ in range(int(rng.choice([0, 0, 1, 2]))):
+        outline = cut_corners(outline, uniform(rng, 0.08, 0.25))
     painter.canvas.fill(outline + at, particle)
     if chance(rng, 0.06) and radius > 14:
         painter.canvas.hole(polygon(rng, radius * uniform(rng, 0.15, 0.35), 5, 1.3, 0.2) + at)
@@ -116,7 +133,7 @@ def mg2si_rods(painter: Painter, at: Points, particle: int) -> Points:
     """One rod, or a colony of them that grew side by side."""
     rng = painter.rng
     angle = uniform(rng, 0, np.pi)
-    count = int(rng.integers(2, 9)) if chance(rng, 0.35) else 1
+    count = int(rng.integers(2, 9)) if chance(rng, 0.2) else 1
     width = painter.length(0.7, 1.8)
     facetted = chance(rng, 0.5)
     paths = []
@@ -252,9 +269,10 @@ def fe_script(painter: Painter, at: Points, particle: int) -> Points:
 Shape = Callable[[Painter, "Points", int], "Points"]
 """Draws one particle at (x, y) and returns points on it."""
 
-SHAPES: dict[int, tuple[Shape, ...]] = {
-    MG2SI: (mg2si_polygon, mg2si_rods, mg2si_script),
-    FE: (fe_plates, fe_block, fe_script),
+SHAPES: dict[int, tuple[tuple[Shape, float], ...]] = {
+    MG2SI: ((mg2si_polygon, 6), (mg2si_rods, 9), (mg2si_script, 80)),
+    FE: ((fe_plates, 12), (fe_block, 30), (fe_script, 25)),
 }
+"""With the area that one of them usually has, um^2."""
 SMALL: dict[int, Shape] = {MG2SI: mg2si_polygon, FE: fe_plates}
 """What grows on a particle of the other phase."""

@@ -37,7 +37,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def habit(area_fraction: float, shares: tuple[float, ...] = THIRDS) -> Habit:
     """A phase of `area_fraction` that avoids the other."""
-    return Habit(area_fraction, shares, size=1.0, boundary_share=0.5, touching_share=0.0)
+    return Habit(
+        area_fraction, shares, size=1.0, boundary_share=0.5, pocket_share=0.0, touching_share=0.0
+    )
 
 
 def specimen(**changes: Any) -> Specimen:
@@ -76,6 +78,7 @@ def camera(**changes: Any) -> Camera:
         "tone": 1.0,
         "sharpening": 0.0,
         "noise": 0.0,
+        "noise_grain": 0.0,
         "jpeg_quality": 97,
         "jpeg_subsampling": 0,
     }

@@ -195,13 +195,13 @@ def test_phases_have_the_levels_that_the_camera_says(drawn: list[SyntheticFrame]
 
 
 def test_area_fractions_span_what_is_drawn_for(drawn: list[SyntheticFrame]) -> None:
-    """0.3 to 3.5 % of each phase are asked for; on a small frame one large particle is more."""
+    """0.3 to 3.5 % of each phase are asked for; small frames get none or one particle more."""
     found = np.array([[(f.labels == phase).mean() for phase in (MG2SI, FE)] for f in drawn])
     for fractions in found.T:
         present = fractions[fractions > 0]
-        assert len(present) >= 18
-        assert present.min() < 0.01
-        assert present.max() > 0.035
+        assert len(present) >= 14
+        assert present.min() < 0.007
+        assert present.max() > 0.017
         assert 0.003 < np.median(present) < 0.035
     assert (found > 0).all(axis=1).sum() >= 12
     assert (found == 0).any(axis=1).any()

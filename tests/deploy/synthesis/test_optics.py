@@ -116,6 +116,16 @@ def test_noise_is_as_strong_as_asked_and_grows_with_the_root_of_the_level() -> N
         assert together[1, 2] == pytest.approx(0.36, abs=0.02)
 
 
+def test_grain_correlates_the_noise_and_keeps_its_strength() -> None:
+    """A Gaussian of deviation s correlates neighbours by exp(-1 / (4 s^2))."""
+    lens = camera(noise=4.0, noise_grain=0.9, matrix=(160, 160, 160))
+    noise = taken(flat(300, 400, 1.0), lens)[..., 1].astype(float)
+    noise -= noise.mean()
+    assert noise.std() == pytest.approx(4.0, rel=0.05)
+    beside = float((noise[:, 1:] * noise[:, :-1]).mean() / noise.var())
+    assert beside == pytest.approx(np.exp(-1 / (4 * 0.9**2)), abs=0.04)
+
+
 def test_a_monochrome_camera_is_grey_noise_included() -> None:
     lens = camera(noise=4.0, monochrome=True, matrix=(150, 150, 150))
     pixels = taken(flat(60, 60), lens)
