@@ -47,7 +47,7 @@ def synth(
         ["phase", "%"],
         [[phase.name, f"{100 * means[phase.key]:.2f}"] for phase in PAPER_PHASES],
     )
-    sink.say(f"train on it: hptl-deploy train {folder}")
+    sink.say(f"train on it: hptl-deploy train {folder} --recipe aluminium-demo")
     sink.document(
         {"folder": str(folder), **request.series(), "mean_area_fractions": means, "frames": rows}
     )

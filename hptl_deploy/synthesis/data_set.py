@@ -103,7 +103,7 @@ def write_data_set(
     _open_folder(request)
     missing = [n for n in range(request.images) if not _is_done(request, n)]
     if found := request.images - len(missing):
-        sink.note(f"{request.folder}: {found} frames are there already")
+        sink.note(f"{request.folder}: frames there already: {found}")
     with sink.progress("synth", request.images, "frames", request.images - len(missing)) as bar:
         for number in _each_made(request, missing, stop):
             bar.advance(1, _stem(number))

@@ -81,7 +81,7 @@ def test_again_it_takes_over_what_is_done(tmp_path: Path, models: Path, capsys: 
     assert demo(folder, models) == 0
     said, noted = capsys.readouterr()
     assert said == first
-    assert f"{folder / 'micrographs'}: 2 frames are there already" in noted
+    assert f"{folder / 'micrographs'}: frames there already: 2" in noted
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 

@@ -48,7 +48,7 @@ def test_it_says_what_was_made(tmp_path: Path, capsys: Capture) -> None:
         f"  aluminium matrix     {al:>5}",
         f"  Mg2Si                {mg2si:>5}",
         f"  Fe-containing phase  {fe:>5}",
-        f"train on it: hptl-deploy train {folder}",
+        f"train on it: hptl-deploy train {folder} --recipe aluminium-demo",
     ]
     assert noted == ""
     assert (folder / "images" / "frame_0002.jpg").read_bytes() == make_frame(2, 1, 96, 128).jpeg
@@ -88,7 +88,7 @@ def test_a_second_call_takes_over_what_is_there(tmp_path: Path, capsys: Capture)
     assert synth(folder) == 0
     said, noted = capsys.readouterr()
     assert said == first
-    assert noted == f"{folder}: 3 frames are there already\n"
+    assert noted == f"{folder}: frames there already: 3\n"
     assert contents(folder) == before
 
 

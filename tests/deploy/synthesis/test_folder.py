@@ -46,7 +46,7 @@ def test_an_interrupted_call_goes_on(tmp_path: Path, whole: Path) -> None:
     again = Recorder()
     write_data_set(request(folder, 20), again)
     assert sorted(again.advanced + held) == [f"frame_{n:04d}" for n in range(1, 21)]
-    assert again.notes == [f"{folder}: {len(held)} frames are there already"]
+    assert again.notes == [f"{folder}: frames there already: {len(held)}"]
     assert contents(folder) == contents(whole)
 
 
