@@ -59,7 +59,7 @@ def demo(
         stop_on_signals("the frames in hand") as stop,
     ):
         found = demonstrate(folder, images, shape, seed, engine, sink, stop)
-    _show(sink, folder, found)
+    _show(sink, found)
     sink.document(
         {
             "folder": str(folder),
@@ -73,7 +73,7 @@ def demo(
         raise typer.Exit(found.summary.exit_code)
 
 
-def _show(sink: Output, folder: Path, found: Demonstration) -> None:
+def _show(sink: Output, found: Demonstration) -> None:
     pooled = found.evaluation.pooled
     sink.table(
         f"{len(found.evaluation.frames)} synthetic micrographs against their truth: accuracy "

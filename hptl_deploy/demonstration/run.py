@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,16 +71,17 @@ def demonstrate(
             hint="The same command goes on from here",
         )
     data_set = load_data_set(request.folder)
-    shown = _shown(results, data_set, summary)
+    evaluation = evaluate(results, request.folder, "all")
+    rims = FalseRims()
+    shown: list[Row] = []
+    for sample, truth, found in _class_maps(results, data_set, summary):
+        rims += false_rims(truth, found, around=MG2SI, mistaken_for=FE)
+        if len(shown) < _SHOWN:
+            shown.append(_row(sample, truth, found, evaluation.frames[sample.stem]))
     panel = folder / PANEL
     with atomic_path(panel) as temporary:
         draw_panel(shown, data_set.phases).save(temporary, "JPEG", quality=90, subsampling=0)
-    return Demonstration(
-        summary=summary,
-        evaluation=evaluate(results, request.folder, "all"),
-        rims=_rims(results, data_set, summary),
-        panel=panel,
-    )
+    return Demonstration(summary, evaluation, rims, panel)
 
 
 def _class_maps(
@@ -96,30 +96,16 @@ def _class_maps(
             yield sample, truth, read_labels(maps[sample.stem], indices)
 
 
-def _rims(results: Path, data_set: DataSet, summary: RunSummary) -> FalseRims:
-    total = FalseRims()
-    for _, truth, found in _class_maps(results, data_set, summary):
-        total += false_rims(truth, found, around=MG2SI, mistaken_for=FE)
-    return total
-
-
-def _shown(results: Path, data_set: DataSet, summary: RunSummary) -> list[Row]:
-    rows = []
-    for sample, truth, found in islice(_class_maps(results, data_set, summary), _SHOWN):
-        with open_micrograph(sample.image) as micrograph:
-            pixels = micrograph.pages[0].read()
-        scores = Confusion(data_set.phases)
-        scores.add(truth, found)
-        words = [
-            f"{phase.name} {100 * true:.2f} % of the area, found {100 * seen:.2f} %"
-            for phase, true, seen in list(
-                zip(
-                    data_set.phases,
-                    scores.area_fraction_true,
-                    scores.area_fraction_predicted,
-                    strict=True,
-                )
-            )[1:]
-        ]
-        rows.append(Row(f"{sample.image.name}: {'; '.join(words)}", pixels, truth, found))
-    return rows
+def _row(
+    sample: Sample, truth: NDArray[np.uint8], found: NDArray[np.uint8], scores: Confusion
+) -> Row:
+    with open_micrograph(sample.image) as micrograph:
+        pixels = micrograph.pages[0].read()
+    fractions = zip(
+        scores.phases, scores.area_fraction_true, scores.area_fraction_predicted, strict=True
+    )
+    words = [
+        f"{phase.name} {100 * true:.2f} % of the area, found {100 * seen:.2f} %"
+        for phase, true, seen in list(fractions)[1:]
+    ]
+    return Row(f"{sample.image.name}: {'; '.join(words)}", pixels, truth, found)

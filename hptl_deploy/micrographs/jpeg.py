@@ -12,7 +12,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import IFDRational
 
 from hptl_deploy.micrographs import calibration as calibrations
 from hptl_deploy.micrographs.base import UNCALIBRATED, Calibration
@@ -21,10 +23,20 @@ _EXIF = "JPEG EXIF"
 _JFIF = "JPEG"
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_X, _Y, _UNIT = 0x011A, 0x011B, 0x0128
+_X, _Y, _UNIT, _SOFTWARE = 0x011A, 0x011B, 0x0128, 0x0131
 _SHORT, _RATIONAL = 3, 5
 _EXIF_UNITS_UM = {2: calibrations.UM_PER_INCH, 3: 1e4}
 _JFIF_UNITS_UM = {1: calibrations.UM_PER_INCH, 2: 1e4}
+
+
+def exif_of(software: str, pixel_size_um: float | None) -> Image.Exif:
+    """The EXIF block of a JPEG written by `software`, with its pixel size where it is known."""
+    exif = Image.Exif()
+    exif[_SOFTWARE] = software
+    if pixel_size_um is not None:
+        exif[_X] = exif[_Y] = IFDRational(1e4 / pixel_size_um)
+        exif[_UNIT] = 3  # centimetres
+    return exif
 
 
 class JpegPicture(JpegImageFile):

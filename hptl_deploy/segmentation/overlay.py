@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hptl_deploy.micrographs.jpeg import exif_of
 from hptl_deploy.phases import Phase, palette
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
 QUALITY = 90
 _FILL = 0.3
@@ -50,7 +50,9 @@ def write_overlay(
     picture = Image.fromarray(draw(pixels, classes, phases))
     size = description["pixel_size_um"]
     if kind == "jpg":
-        exif = _exif(description, None if size is None else size * factor)
+        # JPEG's own density field ends at 65535 per cm, so the pixel size goes into EXIF.
+        exif = exif_of(description["software"], None if size is None else size * factor)
+        exif[0x010E] = json.dumps(description)
         # Full chroma resolution: halved, a red outline bleeds into its neighbours.
         picture.save(path, "JPEG", quality=QUALITY, subsampling=0, exif=exif)
     else:
@@ -112,21 +114,6 @@ def _near_border(classes: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]
         near[:, step:] |= horizontal
         near[:, :-step] |= horizontal
     return near
-
-
-def _exif(description: dict[str, Any], pixel_size_um: float | None) -> Image.Exif:
-    """Description and resolution; JPEG's own density field ends at 65535 per cm."""
-    from PIL import Image
-    from PIL.TiffImagePlugin import IFDRational
-
-    exif = Image.Exif()
-    exif[0x010E] = json.dumps(description)
-    exif[0x0131] = description["software"]
-    if pixel_size_um is not None:
-        per_cm = IFDRational(1e4 / pixel_size_um)
-        exif[0x011A] = exif[0x011B] = per_cm
-        exif[0x0128] = 3  # centimetres
-    return exif
 
 
 def _png(description: dict[str, Any], pixel_size_um: float | None) -> dict[str, Any]:

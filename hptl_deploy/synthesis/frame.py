@@ -111,8 +111,8 @@ def _brightness(
     offset = rng.normal(0, 0.02, len(phases)) * (phases != MATRIX)
     planes = []
     for channel in range(3):
-        levels = np.array([1.0, camera.mg2si[channel], camera.fe[channel]])
-        assert (MATRIX, MG2SI, FE) == (0, 1, 2)
+        levels = np.ones(3)
+        levels[[MG2SI, FE]] = camera.mg2si[channel], camera.fe[channel]
         # Every particle has its own shade.
         shade = (levels[phases] + offset * (1 + rng.normal(0, 0.2))).astype(np.float32)
         planes.append(shade[numbers] * tone)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import IFDRational
 from scipy import ndimage
 
 from hptl_deploy import __version__
+from hptl_deploy.micrographs.jpeg import exif_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,10 +100,7 @@ def _blurred(
 
 def to_jpeg(pixels: NDArray[np.uint8], camera: Camera) -> bytes:
     """`pixels`, uint8 [H, W, 3], as a JPEG file whose EXIF states the pixel size."""
-    exif = Image.Exif()
-    exif[0x0131] = f"hptl-deploy {__version__} synth"
-    exif[0x011A] = exif[0x011B] = IFDRational(1e4 / camera.pixel_size_um)  # pixels ...
-    exif[0x0128] = 3  # ... per centimetre
+    exif = exif_of(f"hptl-deploy {__version__} synth", camera.pixel_size_um)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(
         stream,

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from hptl_deploy.errors import ModelError
 from hptl_deploy.model import (
     CARD_KEY,
     LineageStep,
@@ -19,6 +18,7 @@ from hptl_deploy.model import (
     load_model,
 )
 from hptl_deploy.phases import PAPER_PHASES
+from support.model_errors import sentence
 from support.onnx_models import edited, value
 from support.threshold_model import write_threshold_model
 
@@ -42,15 +42,6 @@ CARD = ModelCard(
     data_licence="CC0-1.0",
     made_with={"torch": "2"},
 )
-
-
-def sentence(call: Callable[[], object]) -> str:
-    with pytest.raises(ModelError) as caught:
-        call()
-    text = str(caught.value)
-    assert "\n" not in text
-    assert caught.value.exit_code == 2
-    return text
 
 
 def test_a_card_comes_back_as_it_was() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hptl_deploy import bundled
 from hptl_deploy.bundled import BUNDLED, bundled_models_folder
-from hptl_deploy.errors import ModelError
 from hptl_deploy.models_folder import find_model, has_default, model_names, set_default
+from support.model_errors import sentence
 from support.threshold_model import write_threshold_model
 
 
@@ -29,15 +28,6 @@ def program(tmp_path: Path, no_bundled_model: None, monkeypatch: pytest.MonkeyPa
     write_threshold_model(folder, name="its owner's")  # exported into a checkout
     monkeypatch.setattr(bundled, "bundled_models_folder", lambda: folder)
     return folder
-
-
-def sentence(call: Callable[[], object]) -> str:
-    with pytest.raises(ModelError) as caught:
-        call()
-    text = str(caught.value)
-    assert "\n" not in text
-    assert caught.value.exit_code == 2
-    return text
 
 
 @pytest.fixture

@@ -33,17 +33,15 @@ class Wishes:
 
     def command(self) -> str:
         """The command line that asks for it; folders, which are this machine's, are left out."""
-        words = ["hptl-deploy train DATA"]
-        for option, value in zip(self.given(), self._values(), strict=True):
-            words.append(f"{option} {_without_folders(value)}")
-        return " ".join(words)
-
-    def _values(self) -> list[object]:
-        return [value for value in vars(self).values() if value is not None]
+        words = [f"{option} {_without_folders(value)}" for option, value in self._set().items()]
+        return " ".join(["hptl-deploy train DATA", *words])
 
     def given(self) -> list[str]:
         """The options that are set, as they are written."""
-        return [f"--{key.replace('_', '-')}" for key, v in vars(self).items() if v is not None]
+        return list(self._set())
+
+    def _set(self) -> dict[str, object]:
+        return {f"--{key.replace('_', '-')}": v for key, v in vars(self).items() if v is not None}
 
 
 def _without_folders(value: object) -> str:
