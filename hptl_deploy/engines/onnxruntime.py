@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hptl_deploy.errors import EngineError, EnvironmentLacks, ModelError
 from hptl_deploy.model import INPUT, OUTPUTS, Model
 
 if TYPE_CHECKING:
+    import onnxruntime
     from numpy.typing import NDArray
 
 S = TypeVar("S")
@@ -32,23 +33,13 @@ class OnnxRuntimeEngine(Engine):
         EnvironmentLacks when ONNX Runtime cannot be imported or would silently run on
         another device, ModelError when it refuses the file.
         """
-        try:
-            import onnxruntime as ort
-        except ImportError as exc:
-            raise EnvironmentLacks(
-                f"ONNX Runtime cannot be loaded ({exc})",
-                hint="Install it: pip install --force-reinstall onnxruntime-gpu",
-            ) from exc
+        ort = load_onnxruntime()
         kind = "cpu" if cuda_index is None else "cuda"
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # its warnings are no help to a metallographer
+        options = session_options(ort)
         options.intra_op_num_threads = threads
-        # Without the arena, memory for a frame goes back to the system when the frame
-        # is done, and the bytes per pixel measured at export are what is really taken.
-        options.enable_cpu_mem_arena = False
         provider = _PROVIDERS[kind]
 
-        def session(name: str, settings: dict[str, str]) -> ort.InferenceSession:
+        def session(name: str, settings: dict[str, str]) -> onnxruntime.InferenceSession:
             # Its own fallback prints to standard output and runs elsewhere than asked.
             return ort.InferenceSession(
                 str(model.path), options, providers=[(name, settings)], enable_fallback=0
@@ -63,7 +54,7 @@ class OnnxRuntimeEngine(Engine):
         except EnvironmentLacks:
             raise
         except Exception as exc:
-            raise ModelError(f"{model.path}: ONNX Runtime refuses it ({_first_line(exc)})") from exc
+            raise ModelError(f"{model.path}: ONNX Runtime refuses it ({first_line(exc)})") from exc
         running = self._session.get_providers()
         if running[0] != provider:
             raise EnvironmentLacks(
@@ -94,9 +85,31 @@ class OnnxRuntimeEngine(Engine):
             count, height, width, _ = batch.shape
             raise EngineError(
                 f"model {self.model.card.name}: ONNX Runtime failed on {count} x {height} x "
-                f"{width} px ({_first_line(exc)})"
+                f"{width} px ({first_line(exc)})"
             ) from exc
         return Prediction(classes, confidence)
+
+
+def load_onnxruntime() -> ModuleType:
+    """The library. Raises EnvironmentLacks when it cannot be imported."""
+    try:
+        import onnxruntime
+    except ImportError as exc:
+        raise EnvironmentLacks(
+            f"ONNX Runtime cannot be loaded ({exc})",
+            hint="Install it: pip install --force-reinstall onnxruntime-gpu",
+        ) from exc
+    return cast("ModuleType", onnxruntime)
+
+
+def session_options(ort: ModuleType) -> onnxruntime.SessionOptions:
+    """What every session of ours is opened with."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # its warnings are no help to a metallographer
+    # Without the arena, memory for a frame goes back to the system when the frame
+    # is done, and the bytes per pixel measured at export are what is really taken.
+    options.enable_cpu_mem_arena = False
+    return options
 
 
 def _load_cuda_libraries(ort: ModuleType) -> None:
@@ -121,10 +134,11 @@ def _on_card(session: Callable[[str, dict[str, str]], S], provider: str, index: 
     except Exception as exc:
         session(_PROVIDERS["cpu"], {})  # raises where the file itself is at fault
         raise EnvironmentLacks(
-            f"ONNX Runtime cannot use card {index} ({_first_line(exc)})",
+            f"ONNX Runtime cannot use card {index} ({first_line(exc)})",
             hint="Check the driver with nvidia-smi, or use --device cpu",
         ) from exc
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What another library's error says first; its type where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
