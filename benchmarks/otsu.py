@@ -17,54 +17,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from skimage.filters import threshold_multiotsu
 
 from hptl_deploy.datasets import load_data_set
 from hptl_deploy.measurement.rims import FalseRims, false_rims
 from hptl_deploy.measurement.scores import Confusion
 from hptl_deploy.synthesis.canvas import FE, MATRIX, MG2SI
+from hptl_train.rivals.otsu import banded, flattened, thresholds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FLATTENING_SIGMA = 150.0
-_STEP = 4
-"""The wide Gaussian is computed on every fourth pixel: it holds nothing finer."""
-
-
-def flattened(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`grey` [H, W] divided by a wide Gaussian of itself, in grey levels again."""
-    coarse = ndimage.gaussian_filter(grey[::_STEP, ::_STEP], _FLATTENING_SIGMA / _STEP)
-    light = np.kron(coarse, np.ones((_STEP, _STEP), np.float32))
-    flat = 128 * grey / np.maximum(light[: grey.shape[0], : grey.shape[1]], 1)
-    return flat.astype(np.float32)
+_LIGHT_SIGMA = 37.5
+_BY_GREY = (MG2SI, FE, MATRIX)
 
 
 def multi_otsu(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Class indices [H, W] by multi-Otsu's two thresholds over `grey` [H, W]."""
-    low, high = threshold_multiotsu(np.rint(grey.clip(0, 255)).astype(np.uint8), classes=3)
-    return classified(grey, float(low), float(high))
+    limits = thresholds(grey, len(_BY_GREY))
+    assert limits is not None, "a frame of fewer than three greys"
+    return banded(grey, limits, _BY_GREY)
 
 
 def with_hindsight(grey: NDArray[np.float32], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Class indices [H, W] by the thresholds one would choose who knows `truth` [H, W]."""
     matrix = (truth == MATRIX).astype(np.float32)
-    light = ndimage.gaussian_filter(grey * matrix, _FLATTENING_SIGMA / _STEP, truncate=3)
-    light /= ndimage.gaussian_filter(matrix, _FLATTENING_SIGMA / _STEP, truncate=3) + 1e-6
+    light = ndimage.gaussian_filter(grey * matrix, _LIGHT_SIGMA, truncate=3)
+    light /= ndimage.gaussian_filter(matrix, _LIGHT_SIGMA, truncate=3) + 1e-6
     flat = grey / np.maximum(light, 1)
     levels = {k: float(np.median(flat[truth == k])) for k in np.unique(truth).tolist()}
     # A phase that is not there gets no range of levels.
     high = (levels[MATRIX] + levels[FE]) / 2 if FE in levels else -1.0
     low = (levels[MG2SI] + levels.get(FE, levels[MATRIX])) / 2 if MG2SI in levels else -1.0
-    return classified(flat, low, max(low, high))
-
-
-def classified(grey: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
-    """Class indices [H, W]: up to `low` Mg2Si, up to `high` Fe, above it the matrix."""
-    classes = np.full(grey.shape, MATRIX, np.uint8)
-    classes[grey <= high] = FE
-    classes[grey <= low] = MG2SI
-    return classes
+    return banded(flat, np.array([low, max(low, high)]), _BY_GREY)
 
 
 def main() -> None:
@@ -78,7 +63,8 @@ def main() -> None:
     for sample in data_set.samples:
         pixels, truth = data_set.read(sample)
         grey = pixels.mean(axis=-1, dtype=np.float32)
-        maps = multi_otsu(grey), multi_otsu(flattened(grey)), with_hindsight(grey, truth)
+        flat = flattened(grey, _FLATTENING_SIGMA)
+        maps = multi_otsu(grey), multi_otsu(flat), with_hindsight(grey, truth)
         for name, found in zip(names, maps, strict=True):
             scores[name].add(truth, found)
             rims[name] += false_rims(truth, found, around=MG2SI, mistaken_for=FE)
