@@ -41,8 +41,11 @@ UNREADABLE_FORMATS = {
 """Micrograph formats that are known and cannot be read: ending and what to do instead."""
 
 
-def open_micrograph(path: Path) -> Micrograph:
+def open_micrograph(path: Path, *, by_content: bool = False) -> Micrograph:
     """Open a micrograph and read its headers; pixels are decoded by `Page.read`.
+
+    A PNG that is called .jpg is refused, so that nobody wonders which of two files was meant;
+    with `by_content` it is read as what it is (ImageNet has such a picture).
 
     Raises MicrographError, without the path in its message, when the file cannot be
     opened, is not what its name says, is damaged, or holds what cannot be segmented.
@@ -63,7 +66,7 @@ def open_micrograph(path: Path) -> Micrograph:
             raise MicrographError(f"is {found}; expected a micrograph file")
         handle = path.open("rb")
         try:
-            family = check_content(handle, suffix)
+            family = check_content(handle, suffix, any_family=by_content)
             if family is Family.TIFF:
                 from hptl_deploy.micrographs.tiff import TiffMicrograph
 

@@ -54,10 +54,11 @@ _OTHER_MAGIC = {
 _HEAD = 512
 
 
-def check_content(handle: BinaryIO, suffix: str) -> Family:
+def check_content(handle: BinaryIO, suffix: str, *, any_family: bool = False) -> Family:
     """The family that `suffix` (lower case) names, if the file begins like one.
 
-    Leaves the handle at the beginning. Raises MicrographError otherwise.
+    With `any_family` what the file begins like counts, whatever its name. Leaves the handle at
+    the beginning. Raises MicrographError otherwise.
     """
     expected = next(family for family, group in FAMILY_SUFFIXES.items() if suffix in group)
     head = handle.read(_HEAD)
@@ -65,7 +66,7 @@ def check_content(handle: BinaryIO, suffix: str) -> Family:
     if not head:
         raise MicrographError("is empty (0 bytes)", hint="Copy it again from the microscope")
     found = _family(head)
-    if found is expected:
+    if found is expected or (found is not None and any_family):
         return found
     wanted = f"{_article(expected.value)} {expected.value}"
     if found is not None:
