@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hptl_deploy.errors import DataSetError
 from hptl_deploy.phases import IGNORE
-from hptl_train.data.augment import Variant
+from hptl_train.data.augment import Photometry, Variant, is_photometric, resized
 from hptl_train.data.batches import Batch, generator
 from hptl_train.recipe import AugmentationTable, Recipe, StepTable
 
@@ -54,34 +55,52 @@ class Crops:
         """Class indices that no training frame shows."""
         return [phase for phase in range(len(self._positions)) if not self._positions[phase]]
 
-    def __call__(self, iteration: int) -> Batch:
-        """Pictures [N, S, S, 3] and labels [N, S, S] of an iteration."""
-        crops = [self._crop(iteration, place) for place in range(self._batch)]
+    def __call__(self, iteration: int, places: range | None = None) -> Batch:
+        """Pictures [N, S, S, 3] and labels [N, S, S] of an iteration.
+
+        `places` are those of the step's batch that are wanted, by default all: each crop depends
+        on its place, not on its company, so processes may share a batch out.
+        """
+        wanted = range(self._batch) if places is None else places
+        pixels, labels, photometry = zip(
+            *(self._crop(iteration, place) for place in wanted), strict=True
+        )
         return Batch(
-            np.stack([pixels for pixels, _ in crops]),
-            np.stack([labels for _, labels in crops]).astype(np.int64),
+            np.stack(pixels),
+            np.stack(labels).astype(np.int64),
+            photometry if is_photometric(self._table) else None,
         )
 
-    def _crop(self, iteration: int, place: int) -> Frame:
+    def _crop(
+        self, iteration: int, place: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Photometry]:
         rng = generator(self._seed, _STREAM_CROP, self._step_index, iteration, place)
+        side = self._side
         if rng.random() < self._rare_share:
             phase = self._present[rng.integers(len(self._present))]
             candidates = self._positions[phase]
-            frame, places = candidates[rng.integers(len(candidates))]
+            frame, positions = candidates[rng.integers(len(candidates))]
             height, width = self._frames[frame][1].shape
-            row, column = divmod(int(places[rng.integers(len(places))]), width)
+            row, column = divmod(int(positions[rng.integers(len(positions))]), width)
             # The pixel falls anywhere in the crop, so its place teaches nothing.
-            y, x = row - rng.integers(self._side), column - rng.integers(self._side)
+            above, left = int(rng.integers(side)), int(rng.integers(side))
         else:
             frame = int(rng.integers(len(self._frames)))
             height, width = self._frames[frame][1].shape
-            y = rng.integers(height - self._side + 1)
-            x = rng.integers(width - self._side + 1)
-        y = int(np.clip(y, 0, height - self._side))
-        x = int(np.clip(x, 0, width - self._side))
-        window = (slice(y, y + self._side), slice(x, x + self._side))
+            above = left = side // 2
+            row = int(rng.integers(height - side + 1)) + above
+            column = int(rng.integers(width - side + 1)) + left
+        variant = self._variant(rng, frame)
+        # Zoomed about the drawn pixel, which keeps its place in the crop and so stays in it.
+        window = min(round(side * variant.zoom), height, width)
+        y = int(np.clip(row - above * window // side, 0, height - window))
+        x = int(np.clip(column - left * window // side, 0, width - window))
+        cut = (slice(y, y + window), slice(x, x + window))
         pixels, labels = self._frames[frame]
-        return self._variant(rng, frame)(pixels[window], labels[window])
+        pixels, labels = variant(*resized(pixels[cut], labels[cut], side))
+        # A variant's noise is as strong in every crop, but no two crops share its field.
+        noise_seed = int(rng.integers(2**63))
+        return pixels, labels, replace(variant.photometry, noise_seed=noise_seed)
 
     def _variant(self, rng: np.random.Generator, frame: int) -> Variant:
         if self._table.variants:
