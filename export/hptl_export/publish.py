@@ -20,10 +20,12 @@ from hptl_deploy.phases import phases_from_json
 from hptl_export.graph import export_graph, without_logits, write_model
 from hptl_export.memory import bytes_per_pixel
 from hptl_export.verify import verify
+from hptl_train.building import segmenting_network
 from hptl_train.checkpoint import load_weights, restore_weights
 from hptl_train.networks import FCN, Segmenter
 from hptl_train.networks.reach import halo
 from hptl_train.networks.segmenter import stride_of
+from hptl_train.recipe import RivalRecipe
 from hptl_train.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_EXPORTABLE = "FCN-32s, FCN-16s and FCN-8s"
 _FRAMES = 4
 _FRAME_SIDE = 768
 """Verification looks at the upper left corner of up to four micrographs, of this side in pixels
@@ -95,9 +98,19 @@ def _trained(run: RunFolder, name: str) -> tuple[Segmenter, ModelCard]:
     """The final network with its weights, and its card, still without measured figures."""
     record = run.read()
     recipe = run.recipe()
+    if isinstance(recipe, RivalRecipe):
+        raise RunError(
+            f"run {run.name}: holds thresholds or a support vector machine ({recipe.method}), no "
+            f"network; {_EXPORTABLE} can be exported"
+        )
     phases = phases_from_json(record["data"]["phases"], str(run.path))
     step = recipe.steps[-1]
-    network = FCN(step.network, recipe.network.sizes, len(phases), recipe.network.dropout)
+    network = segmenting_network(recipe, step, len(phases))
+    if not isinstance(network, FCN):
+        raise RunError(
+            f"run {run.name}: its network is {step.network}, whose every pixel depends on the "
+            f"whole frame, so tiles would not equal the whole; {_EXPORTABLE} can be exported"
+        )
     path = run.weights(len(recipe.steps) - 1, step.name)
     restore_weights(network, load_weights(path), path)
     scale = recipe.input.scale
@@ -105,8 +118,8 @@ def _trained(run: RunFolder, name: str) -> tuple[Segmenter, ModelCard]:
     card = ModelCard(
         name=name,
         network=step.network,
-        channels=recipe.network.channels,
-        fc=recipe.network.fc,
+        channels=recipe.vgg.channels,
+        fc=recipe.vgg.fc,
         phases=phases,
         input_scale=scale,
         stride=stride_of(scale),
@@ -168,7 +181,7 @@ def verification_frames(run: RunFolder, stride: int) -> tuple[list[NDArray[np.ui
         pictures = photographs(_FRAMES)
         place = record["data"]["path"]
         what = f"crops of {len(pictures)} photographs (the run's data set is not at {place})"
-    side = max(stride, _FRAME_SIDE // run.recipe().input.scale // stride * stride)
+    side = max(stride, _FRAME_SIDE // run.chain().input.scale // stride * stride)
     frames = []
     for picture in pictures:
         height, width = (min(side, length // stride * stride) for length in picture.shape[:2])

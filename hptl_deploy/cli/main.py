@@ -12,9 +12,11 @@ from typing import Annotated, cast
 import typer
 
 from hptl_deploy import __version__
+from hptl_deploy.cli.compare import compare
 from hptl_deploy.cli.demo import demo
 from hptl_deploy.cli.evaluate import evaluate
 from hptl_deploy.cli.export import export
+from hptl_deploy.cli.features import features
 from hptl_deploy.cli.info import info
 from hptl_deploy.cli.output import JsonOption, Output
 from hptl_deploy.cli.segment import segment
@@ -44,7 +46,7 @@ app = typer.Typer(
     help="Train, export and run micrograph segmentation: labelled micrographs in, a verified "
     "ONNX model and measured phase fractions out.",
 )
-for command in (demo, synth, train, export, segment, evaluate, info, use):
+for command in (demo, synth, train, compare, export, segment, evaluate, features, info, use):
     app.command()(command)
 
 

@@ -7,6 +7,7 @@ JSON form (`--json`): one document on standard output, everything else on standa
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,8 +28,10 @@ JsonOption = Annotated[
 class Output:
     """Where a command's words go; made once per command."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, muted: bool = False) -> None:
+        """`muted`: nothing is written, because another process of the same run speaks."""
         self.as_json = as_json
+        self.muted = muted
 
     def say(self, text: str) -> None:
         """A line of the result. Under `--json` it goes to standard error."""
@@ -70,7 +73,7 @@ class Output:
 
         `done` units of `total` are finished before the start and do not count for the rate.
         """
-        if not sys.stderr.isatty():
+        if self.muted or not sys.stderr.isatty():
             yield Silent()
             return
         from rich.console import Console
@@ -90,8 +93,9 @@ class Output:
             progress.update(task, completed=done)
             yield _Bar(progress, task, unit)
 
-    @staticmethod
-    def _write(text: str, stream: TextIO) -> None:
+    def _write(self, text: str, stream: TextIO) -> None:
+        if self.muted:
+            return
         # A name such as `µm größe 日本.tif` must not end the run on a console of another
         # code page.
         encoding = stream.encoding or "utf-8"
@@ -117,6 +121,8 @@ class _Bar:
 def output(context: typer.Context, *, as_json: bool) -> Output:
     """The sink of this command: `--json` counts before the command's name as well as behind."""
     root = context.find_root()
-    sink = Output(as_json=as_json or bool((root.obj or {}).get("json")))
+    # torchrun starts several processes of one command: the first one speaks.
+    muted = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
+    sink = Output(as_json=as_json or bool((root.obj or {}).get("json")), muted=muted)
     root.obj = {"json": sink.as_json}
     return sink

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hptl_deploy.cli.extras import needs_extra
 from hptl_deploy.cli.output import JsonOption, Output, output
+from hptl_deploy.cli.recipe_options import (
+    BatchOption,
+    BudgetOption,
+    ChannelsOption,
+    FcOption,
+    InputScaleOption,
+    IterationsOption,
+    PrecisionOption,
+    SourceOption,
+    WeightsOption,
+    WidthOption,
+)
 from hptl_deploy.sink import figure
-
-if TYPE_CHECKING:
-    from hptl_train.chain import Chain
 
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="DEVICE")
@@ -29,22 +38,16 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe's name, or a TOML file; hptl by default.")
     ] = None,
-    source_data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|photographs|none",
-            help="Step 1's source domain: a class-per-folder tree, scikit-image's photographs, "
-            "or none (step 2 then starts from random).",
-        ),
-    ] = None,
-    width: Annotated[
-        float | None, typer.Option(help="Scale all channels of the networks, e.g. 0.25.")
-    ] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Iterations of every step.")] = None,
-    input_scale: Annotated[
-        int | None,
-        typer.Option(min=1, max=4, help="Enlarge the input, for particles of a few pixels."),
-    ] = None,
+    source_data: SourceOption = None,
+    vgg19_weights: WeightsOption = None,
+    width: WidthOption = None,
+    iterations: IterationsOption = None,
+    batch: BatchOption = None,
+    channels: ChannelsOption = None,
+    fc: FcOption = None,
+    precision: PrecisionOption = None,
+    input_scale: InputScaleOption = None,
+    budget: BudgetOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of every draw.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: RunsOption = Path("runs"),
@@ -62,22 +65,37 @@ def train(
     """
     sink = output(context, as_json=as_json)
     with needs_extra("train", "training"):
-        from hptl_train.prepare import Wishes, resume_chain, start_chain
+        from hptl_train.prepare import resume_run, start_run
+        from hptl_train.recipe import Wishes
 
-        wishes = Wishes(recipe, width, iterations, seed, input_scale, source_data)
-        if resume:
-            chain = resume_chain(data, wishes, name, runs, device, sink)
-        else:
-            chain = start_chain(data or Path(), wishes, name, runs, device, sink)
-        for note in chain.data_set.notes:
-            sink.note(note)
-        counts = ", ".join(f"{k} {len(chain.data_set.split(k))}" for k in ("train", "val", "test"))
-        sink.note(
-            f"run {chain.run.path}: recipe {chain.recipe.name} on {chain.data_set.name} "
-            f"({counts}), {chain.fabric.device}"
+        wishes = Wishes(
+            recipe=recipe,
+            width=width,
+            channels=channels,
+            fc=fc,
+            iterations=iterations,
+            budget=budget,
+            batch=batch,
+            seed=seed,
+            input_scale=input_scale,
+            source_data=source_data,
+            vgg19_weights=None if vgg19_weights is None else str(vgg19_weights),
+            precision=precision,
         )
-        record = chain.train()
-    _summary(sink, chain, record)
+        if resume:
+            training = resume_run(data, wishes, name, runs, device, sink)
+        else:
+            training = start_run(data or Path(), wishes, name, runs, device, sink)
+        data_set = training.data_set
+        for note in data_set.notes:
+            sink.note(note)
+        counts = ", ".join(f"{k} {len(data_set.split(k))}" for k in ("train", "val", "test"))
+        sink.note(
+            f"run {training.run.path}: recipe {training.recipe.name} on {data_set.name} "
+            f"({counts}), {training.where}"
+        )
+        record = training.train()
+    _summary(sink, training.run.path, record)
 
 
 def _quoted(path: Path) -> str:
@@ -85,7 +103,7 @@ def _quoted(path: Path) -> str:
     return f'"{path}"' if " " in str(path) else str(path)
 
 
-def _summary(sink: Output, chain: Chain, record: dict[str, Any]) -> None:
+def _summary(sink: Output, run: Path, record: dict[str, Any]) -> None:
     rows = []
     for step in record["steps"]:
         scores = step["validation"] or {}
@@ -112,7 +130,11 @@ def _summary(sink: Output, chain: Chain, record: dict[str, Any]) -> None:
         "accuracy",
         "mean IoU",
     ]
-    sink.table("losses: mean cross-entropy per labelled pixel, nats", header, rows)
-    sink.say(f"run finished: {chain.run.path}")
-    sink.say(f"export it: hptl-deploy export {_quoted(chain.run.path)}")
-    sink.document({"run": str(chain.run.path), **record})
+    from hptl_train.networks.layers import NETWORKS
+
+    if rows:
+        sink.table("losses: mean cross-entropy per labelled pixel, nats", header, rows)
+    sink.say(f"run finished: {run}")
+    if rows and record["steps"][-1]["network"] in NETWORKS:
+        sink.say(f"export it: hptl-deploy export {_quoted(run)}")
+    sink.document({"run": str(run), **record})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -21,7 +22,8 @@ from hptl_export.memory import bytes_per_pixel
 from hptl_export.publish import _trained, publish, verification_frames
 from hptl_export.verify import verify
 from hptl_train.chain import Chain
-from hptl_train.devices import open_fabric
+from hptl_train.devices import open_team
+from hptl_train.recipe import Wishes, load_chain, recipes_folder
 from hptl_train.run_folder import FINISHED, RunFolder, find_run
 from support.exported import Exported
 from support.labelled import write_data_set
@@ -36,13 +38,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     (root / "dataset.toml").write_text("synthetic = true\n", encoding="utf-8")
     data = load_data_set(root)
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "drawn")
+    chained = Wishes(source_data="none", input_scale=4, seed=5).chain(recipe(iterations=2))
     chain = Chain(
-        recipe(iterations=2).overridden(source="none", input_scale=4, seed=5),
+        chained,
         data,
-        {},
-        folder,
-        open_fabric("cpu"),
-        Output(as_json=True),
+        sources={},
+        pretrained={},
+        run=folder,
+        team=open_team("cpu", chained.compute),
+        sink=Output(as_json=True),
     )
     chain.start()
     chain.train()
@@ -179,3 +183,24 @@ def test_what_cannot_be_exported_is_one_sentence(
         RunError, match=r"is not finished\. Continue it: hptl-deploy train --resume"
     ):
         find_run(str(unfinished.path), tmp_path, state=FINISHED)
+
+
+def test_a_network_that_looks_everywhere_is_not_exported(run: RunFolder, tmp_path: Path) -> None:
+    other = copy_of(run, tmp_path)
+    deeplab = Wishes(width=0.05).chain(load_chain("deeplabv3plus"))
+    table = deeplab.model_dump(mode="json", exclude_none=True)
+    other.recipe_file.write_text(tomli_w.dumps(table), encoding="utf-8")
+    with pytest.raises(RunError) as raised:
+        publish(other, "everywhere", tmp_path / "models", print)
+    assert str(raised.value) == (
+        "run copy: its network is deeplabv3plus, whose every pixel depends on the whole frame, so "
+        "tiles would not equal the whole; FCN-32s, FCN-16s and FCN-8s can be exported"
+    )
+    assert not (tmp_path / "models").exists()
+    shutil.copy(recipes_folder() / "otsu.toml", other.recipe_file)
+    with pytest.raises(RunError) as raised:
+        publish(other, "thresholds", tmp_path / "models", print)
+    assert str(raised.value) == (
+        "run copy: holds thresholds or a support vector machine (otsu), no network; FCN-32s, "
+        "FCN-16s and FCN-8s can be exported"
+    )

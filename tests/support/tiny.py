@@ -8,7 +8,7 @@ import torch
 
 from hptl_train.networks import FCN, Segmenter, Sizes
 from hptl_train.networks.init import initialise
-from hptl_train.recipe import Recipe, load_recipe, parse_recipe
+from hptl_train.recipe import Recipe, load_chain, parse_recipe
 
 TINY = Sizes((4, 4, 6, 6, 8), 12)
 
@@ -25,7 +25,7 @@ def segmenter(
 
 def recipe(iterations: int = 12, **tables: Mapping[str, object]) -> Recipe:
     """The shipped chain, narrow, with short steps and small crops."""
-    table = load_recipe("hptl").model_dump(mode="json", exclude_none=True)
+    table = load_chain("hptl").model_dump(mode="json", exclude_none=True)
     table["network"] |= {"channels": list(TINY.channels), "fc": TINY.fc}
     table["crops"] |= {"size": 64}
     table["validation"] = {"every": 8}

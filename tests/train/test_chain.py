@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import shutil
@@ -9,14 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import tomli_w
 from safetensors.torch import load_file
 
-from hptl_train.recipe import Recipe
-from hptl_train.record import unfound
+from hptl_train.recipe import Recipe, Wishes
+from hptl_train.record import unfound_warnings
 from support.labelled import write_data_set
 from support.tiny import recipe
 
@@ -74,6 +76,54 @@ def test_a_finished_run_explains_itself(unbroken: Path) -> None:
     report = json.loads((unbroken / "2-fcn32s" / "transfer.json").read_text())
     assert report["group"] == "omega_t1"
     assert not list(unbroken.rglob("checkpoint*"))  # only final weights are left
+
+
+class Cells(HTMLParser):
+    """The texts of a page's table cells, row by row; and where anything would be fetched from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.sources: list[str] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_the_report_says_what_the_run_says(unbroken: Path) -> None:
+    record = json.loads((unbroken / "run.json").read_text(encoding="utf-8"))
+    page = (unbroken / "report.html").read_text(encoding="utf-8")
+    cells = Cells()
+    cells.feed(page)
+    rows = {row[0]: row for row in cells.rows}
+    for step in record["steps"][1:]:
+        row = rows[step["name"]]
+        assert row[1] == f"{step['start']}, {step['transfer']}"
+        assert row[2:5] == [f"{step['transferred']:,}", "12", "12"]
+        assert row[7] == f"{step['validation']['accuracy']:.4f}"
+    assert "of 19 training pictures" in rows["vgg19"][7]
+    last = record["steps"][-1]["validation"]["phases"]
+    assert rows["Mg2Si"][2] == f"{100 * last[1]['area_fraction_true']:.2f} %"
+    assert record["data"]["sha256"] in page
+    assert record["versions"]["torch"] in page
+    (picture,) = cells.sources  # nothing is fetched: the curves are inside
+    assert picture.startswith("data:image/png;base64,")
+    drawn = base64.b64decode(picture.partition(",")[2])
+    assert drawn == (unbroken / "curves.png").read_bytes()
 
 
 def test_the_chain_really_transfers(unbroken: Path) -> None:
@@ -206,13 +256,16 @@ def test_changed_data_cannot_be_resumed_on(recipe_file: Path, tmp_path: Path) ->
 
 
 def test_a_network_that_finds_nothing_is_said() -> None:
-    assert unfound({"validation": None}) == []
+    assert unfound_warnings({"steps": [{"validation": None}]}) == []
     phases = [
         {"key": "a", "area_fraction_true": 0.1, "area_fraction_predicted": 0.0},
         {"key": "b", "area_fraction_true": 0.0, "area_fraction_predicted": 0.0},
         {"key": "c", "area_fraction_true": 0.2, "area_fraction_predicted": 0.1},
     ]
-    assert unfound({"validation": {"phases": phases}}) == ["a"]
+    assert unfound_warnings({"steps": [{"validation": {"phases": phases}}]}) == [
+        "the final network finds no a in the validation micrographs, which show it; train longer "
+        "before trusting its numbers"
+    ]
 
 
 def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path, data: Path) -> None:
@@ -233,7 +286,9 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path, data: Path) -> N
 
 def test_a_loss_that_explodes_is_said(tmp_path: Path, data: Path) -> None:
     chain = (
-        recipe(iterations=20).overridden(source="none").model_dump(mode="json", exclude_none=True)
+        Wishes(source_data="none")
+        .chain(recipe(iterations=20))
+        .model_dump(mode="json", exclude_none=True)
     )
     chain["steps"][0]["optimiser"]["learning_rate"] = 1e12
     path = tmp_path / "hot.toml"

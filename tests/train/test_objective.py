@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from hptl_train.objective import cross_entropy, learning_rate, make_optimiser, penalty
-from hptl_train.recipe import OptimiserTable, load_recipe
+from hptl_train.recipe import OptimiserTable, load_chain
 
 
 def adam(schedule: dict[str, object]) -> OptimiserTable:
@@ -61,7 +61,7 @@ def test_l2_is_lambda_times_the_squares(reduction: str, expected: float) -> None
     with torch.no_grad():
         module.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         module.bias.copy_(torch.tensor([2.0, 4.0]))  # 1 + 4 + 9 + 16 + 4 + 16 = 50
-    step = load_recipe("hptl").steps[1]
+    step = load_chain("hptl").steps[1]
     step = step.model_copy(update={"l2": 0.5, "l2_reduction": reduction})
     found = penalty(module, step)
     assert found is not None
@@ -92,7 +92,7 @@ def test_one_cycle_rises_and_falls_by_cosines() -> None:
 
 
 def test_optimisers_are_the_recipes() -> None:
-    recipe = load_recipe("hptl")
+    recipe = load_chain("hptl")
     module = nn.Linear(1, 1)
     sgd, second = (make_optimiser(module, step.optimiser) for step in recipe.steps[:2])
     assert isinstance(sgd, torch.optim.SGD)

@@ -8,7 +8,8 @@ import torch
 from sklearn.metrics import accuracy_score, jaccard_score, log_loss
 
 from hptl_deploy.phases import PAPER_PHASES
-from hptl_train import validation
+from hptl_train import predictor
+from hptl_train.predictor import Predictor
 from hptl_train.validation import score
 from support.labelled import draw
 from support.tiny import segmenter
@@ -23,8 +24,10 @@ def test_scores_are_those_of_the_whole_frame(monkeypatch: pytest.MonkeyPatch) ->
         logits = model(torch.from_numpy(padded[None]))[0, :, :, :260].double()
     shares = torch.softmax(logits, 0).numpy()
     kept = labels != 255
-    monkeypatch.setattr(validation, "_CORE", 4 * 64)  # cores of 64 micrograph pixels
-    found = score(model, "fcn8s", 4, [(pixels, labels)], PAPER_PHASES, torch.device("cpu"))
+    monkeypatch.setattr(predictor, "_CORE", 4 * 64)  # cores of 64 micrograph pixels
+    tiled = Predictor(model, "fcn8s", 4, torch.device("cpu"))
+    found = score(tiled, [(pixels, labels)], PAPER_PHASES)
+    assert np.count_nonzero(tiled.classes(pixels) != shares.argmax(0)) == 0
     expected = log_loss(labels[kept], shares[:, kept].T, labels=range(3))
     assert found["loss"] == pytest.approx(expected, rel=1e-5)
     classes = shares.argmax(0)[kept]

@@ -5,43 +5,43 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tomli_w
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hptl_deploy.datasets import DataSet
-from hptl_deploy.errors import UsageError
 from hptl_deploy.files import write_json
 from hptl_deploy.interrupts import stop_on_signals
 from hptl_deploy.sink import Sink
+from hptl_train.building import build, crop_side, picture_side
 from hptl_train.checkpoint import load_weights, remove_checkpoint, save_weights
-from hptl_train.data import Batches
+from hptl_train.data import SharedBatches
 from hptl_train.data.crops import Crops, Frame
 from hptl_train.data.source import Source, SourceBatches
+from hptl_train.devices import Team
 from hptl_train.figures import draw_curves
-from hptl_train.loop import Metrics, StepJob, Validate, interrupted, run_step
-from hptl_train.networks import FCN, VGG19, Segmenter
-from hptl_train.networks.init import initialise
-from hptl_train.networks.segmenter import Normalise, stride_of
-from hptl_train.recipe import RANDOM, Recipe, StepTable
+from hptl_train.job import StepJob, Validate
+from hptl_train.loop import interrupted, run_step
+from hptl_train.memory import free_memory, training_memory
+from hptl_train.metrics import Metrics
+from hptl_train.predictor import Predictor
+from hptl_train.pretrained import Pretrained
+from hptl_train.recipe import RANDOM, WEIGHTS, Recipe, StepTable, ValidationTable
 from hptl_train.record import (
     describe_data,
     describe_sources,
     result_line,
     step_entry,
-    unfound,
+    unfound_warnings,
     versions,
 )
 from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUN_TOOL, RUNNING, RunFolder
+from hptl_train.run_report import write_report
+from hptl_train.source_validation import source_scores
 from hptl_train.transfer import transfer
 from hptl_train.validation import score
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,20 @@ class Chain:
     data_set: DataSet
     sources: dict[str, Source]
     """The source domain of each VGG-19 step, by the step's name."""
+    pretrained: dict[str, Pretrained]
+    """The published weights that a step starts from, by the step's name; only at the start of a
+    run, which keeps what it needs of them."""
     run: RunFolder
-    fabric: Fabric
+    team: Team
     sink: Sink
     command: str = ""
     """What started the run, folders left out."""
+
+    @property
+    def where(self) -> str:
+        """Device and precision."""
+        several = f", {self.team.size} processes" if self.team.size > 1 else ""
+        return f"{self.team.device}, {self.team.precision}{several}"
 
     def start(self) -> None:
         """Lay the run's folder out. Nothing is trained yet."""
@@ -76,23 +85,29 @@ class Chain:
             if entry["name"] in self.sources:
                 # Found again from wherever the run is resumed.
                 entry["source"] = self.sources[entry["name"]].name
-        self.run.create(
-            tomli_w.dumps(table),
-            {
-                "tool": RUN_TOOL,
-                "schema": RUN_SCHEMA,
-                "state": RUNNING,
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "recipe": self.recipe.name,
-                "command": self.command,
-                "seed": self.recipe.seed,
-                "data": describe_data(self.data_set),
-                "sources": describe_sources(self.sources),
-                "versions": versions(),
-                "device": str(self.fabric.device),
-                "steps": [],
-            },
-        )
+        if self.team.leads:
+            self.run.create(
+                tomli_w.dumps(table),
+                {
+                    "tool": RUN_TOOL,
+                    "schema": RUN_SCHEMA,
+                    "state": RUNNING,
+                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "recipe": self.recipe.name,
+                    "command": self.command,
+                    "seed": self.recipe.seed,
+                    "data": describe_data(self.data_set),
+                    "sources": describe_sources(self.sources)
+                    | {step: weights.to_json() for step, weights in self.pretrained.items()},
+                    "versions": versions(),
+                    "device": str(self.team.device),
+                    "precision": self.team.precision,
+                    "processes": self.team.size,
+                    "steps": [],
+                },
+                {self.run.pretrained(step): w.tensors for step, w in self.pretrained.items()},
+            )
+        self.team.wait()
 
     def train(self) -> dict[str, Any]:
         """Run every step that is not finished; returns run.json.
@@ -110,87 +125,112 @@ class Chain:
             for index, step in enumerate(self.recipe.steps):
                 if index < len(done):
                     self.sink.note(f"step {index + 1} {step.name}: finished before")
-                    remove_checkpoint(self.run.step(index, step.name))
+                    self._clear(index, step)
                     continue
                 start = done[-1]["metrics_bytes"] if done else 0
-                shared = _Shared(frames, Metrics(self.run.metrics), start, stop)
-                done.append(self._step(index, step, shared))
-                self.run.write(record)
-                remove_checkpoint(self.run.step(index, step.name))
-                self._draw_curves()
+                metrics = Metrics(self.run.metrics, writable=self.team.leads)
+                done.append(self._step(index, step, _Shared(frames, metrics, start, stop)))
+                if self.team.leads:
+                    self.run.write(record)
+                    self._report(record)
+                self._clear(index, step)
                 self.sink.note(result_line(index, done[-1]))
                 if stop.is_set() and len(done) < len(self.recipe.steps):
                     raise interrupted(step, step.iterations)
-        self._draw_curves()  # a run killed behind its last step has not drawn them
-        for key in unfound(done[-1]):
-            self.sink.note(
-                f"warning: the final network finds no {key} in the validation micrographs, which "
-                "show it; train longer before trusting its numbers"
-            )
-        record["state"] = FINISHED
-        record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        self.run.write(record)
+        for text in unfound_warnings(record):
+            self.sink.note(f"warning: {text}")
+        if self.team.leads:
+            record["state"] = FINISHED
+            record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+            self._report(record)
+            self.run.write(record)
         return record
 
-    def _draw_curves(self) -> None:
-        picture = self.run.path / "curves.png"
+    def _clear(self, index: int, step: StepTable) -> None:
+        if self.team.leads:
+            remove_checkpoint(self.run.step(index, step.name))
+
+    def _report(self, record: dict[str, Any]) -> None:
         try:
-            draw_curves(self.run.metrics, picture, self.run.name)
+            draw_curves(self.run.metrics, self.run.curves, self.run.name)
+            write_report(self.run, record)
         except OSError as exc:
             # Held open by a viewer, say: no reason to end a training run.
-            self.sink.note(f"{picture}: cannot be written ({exc.strerror or exc})")
+            self.sink.note(f"{exc.filename}: cannot be written ({exc.strerror or exc})")
 
     def _step(self, index: int, step: StepTable, shared: _Shared) -> dict[str, Any]:
         """Prepare and train one step; returns its entry of run.json."""
         folder = self.run.step(index, step.name)
         folder.mkdir(exist_ok=True)
         source = self.sources.get(step.name)
-        module, network = self._build(index, step, source)
-        transferred = self._transfer(step, network, folder)
+        classes = len(source.classes) if source else len(self.data_set.phases)
+        module = build(self.recipe, step, classes)
+        transferred = self._transfer(step, module.network, folder)
+        self._say_memory(step, module)
         job = StepJob(
             step=step,
             index=index,
             seed=self.recipe.seed,
             module=module,
             batches=self._batches(index, step, shared.frames["train"], source),
-            validate=self._validation(step, shared.frames["val"]) if source is None else None,
-            validate_every=self.recipe.validation.every,
+            augmentation=self.recipe.augmentation,
+            validate=self._validation(step, shared.frames["val"], source),
+            validation=self._when_validated(step, source),
+            compute=self.recipe.compute,
             checkpoint_seconds=self.recipe.checkpoints.seconds,
             folder=folder,
             metrics=shared.metrics,
             metrics_start=shared.metrics_start,
             stop=shared.stop,
         )
-        outcome = run_step(job, self.fabric, self.sink)
-        save_weights(self.run.weights(index, step.name), network)
+        outcome = run_step(job, self.team, self.sink)
+        if self.team.leads:
+            save_weights(self.run.weights(index, step.name), module.network)
+        self.team.wait()
         return step_entry(step, transferred, outcome, source, self.data_set)
 
-    def _validation(self, step: StepTable, frames: list[Frame]) -> Validate | None:
+    def _when_validated(self, step: StepTable, source: Source | None) -> ValidationTable:
+        table = self.recipe.validation
+        if source is None:
+            return table
+        # A source domain's held-out pictures may be tens of thousands: scored at the end.
+        return table.model_copy(update={"every": step.iterations, "keep": "last"})
+
+    def _say_memory(self, step: StepTable, module: nn.Module) -> None:
+        pictures = len(self.team.share(step.batch))
+        side = picture_side(self.recipe, step)
+        memory = training_memory(module, step.optimiser, pictures, side, self.team.precision)
+        each = f" in each of {self.team.size} processes" if self.team.size > 1 else ""
+        self.sink.note(f"{step.name}: {memory.line(pictures, free_memory(self.team.device))}{each}")
+
+    def _validation(
+        self, step: StepTable, frames: list[Frame], source: Source | None
+    ) -> Validate | None:
+        if source is not None:
+            device = self.team.device
+            return lambda module: source_scores(module, source, device, team=self.team)
         if not frames:
             return None
-        return partial(
-            score,
-            kind=step.network,
-            input_scale=self.recipe.input.scale,
-            frames=frames,
-            phases=self.data_set.phases,
-            device=self.fabric.device,
-        )
+        scale, phases = self.recipe.input.scale, self.data_set.phases
 
-    def _build(
-        self, index: int, step: StepTable, source: Source | None
-    ) -> tuple[nn.Module, nn.Module]:
-        """(what is trained, the network inside it), freshly initialised from the seed."""
-        torch.manual_seed(self.recipe.seed * 1009 + index)
-        sizes, dropout = self.recipe.network.sizes, self.recipe.network.dropout
-        mean, std = self.recipe.input.mean, self.recipe.input.std
-        if source is not None:
-            classifier = VGG19(sizes, len(source.classes), dropout)
-            initialise(classifier, **self.recipe.init.model_dump())
-            return _Classifier(Normalise(mean, std), classifier), classifier
-        network = FCN(step.network, sizes, len(self.data_set.phases), dropout)
-        initialise(network, **self.recipe.init.model_dump())
-        return Segmenter(network, self.recipe.input.scale, mean, std), network
+        def validate(module: nn.Module) -> dict[str, Any]:
+            predictor = Predictor(module, step.network, scale, self.team.device)
+            return score(predictor, frames, phases, self.team)
+
+        return validate
+
+    def _origin(self, step: StepTable) -> tuple[dict[str, Tensor], str, str]:
+        """(weights, their step, their network) that `step` starts from."""
+        if step.start == WEIGHTS:
+            assert step.weights is not None
+            weights = load_weights(self.run.path / self.run.pretrained(step.name))
+            return weights, Path(step.weights).name, "vgg19"
+        number, earlier = next(
+            (number, other)
+            for number, other in enumerate(self.recipe.steps)
+            if other.name == step.start
+        )
+        return load_weights(self.run.weights(number, earlier.name)), earlier.name, earlier.network
 
     def _transfer(self, step: StepTable, network: nn.Module, folder: Path) -> int:
         """Bring the parameters along from the earlier step; returns how many numbers."""
@@ -198,27 +238,21 @@ class Chain:
             self.sink.note(f"{step.name}: starts from random")
             return 0
         assert step.transfer is not None
-        number, earlier = next(
-            (number, other)
-            for number, other in enumerate(self.recipe.steps)
-            if other.name == step.start
-        )
-        weights = load_weights(self.run.weights(number, earlier.name))
-        report = transfer(
-            weights, earlier.name, earlier.network, network, step.network, step.transfer
-        )
-        write_json(folder / "transfer.json", report.to_json())
+        report = transfer(*self._origin(step), network, step.network, step.transfer)
+        if self.team.leads:
+            write_json(folder / "transfer.json", report.to_json())
         for line in report.lines():
             self.sink.note(f"{step.name}: {line}" if not line.startswith(" ") else line)
         return report.copied_count
 
     def _batches(
         self, index: int, step: StepTable, frames: list[Frame], source: Source | None
-    ) -> Batches:
+    ) -> SharedBatches:
         if source is not None:
+            more = f", {len(source.held_out)} more held out" if source.held_out else ""
             self.sink.note(
                 f"{step.name}: source domain {source.name}, {len(source.pictures)} pictures in "
-                f"{len(source.classes)} classes"
+                f"{len(source.classes)} classes{more}"
             )
             return SourceBatches(source, step.batch, self.recipe.seed, index)
         crops = Crops(frames, len(self.data_set.phases), crop_side(self.recipe), self.recipe, step)
@@ -226,33 +260,3 @@ class Chain:
             name = self.data_set.phases[phase].name
             self.sink.note(f"warning: no training frame shows {name}; it cannot be learned")
         return crops
-
-
-class _Classifier(nn.Module):
-    """VGG-19 behind the normalisation its weights are made for."""
-
-    def __init__(self, normalise: Normalise, network: VGG19) -> None:
-        super().__init__()
-        self.normalise = normalise
-        self.network = network
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Logits [N, K] of uint8 [N, 224, 224, 3]."""
-        logits: torch.Tensor = self.network(self.normalise(pictures))
-        return logits
-
-
-def crop_side(recipe: Recipe) -> int:
-    """Side of a crop in micrograph pixels: the recipe's, scaled back, on the stride's grid.
-
-    224 at input scales 1, 2, 4 is 224, 112, 56; at 3 it is 64 (192 enlarged). Raises
-    UsageError when less than one stride is left.
-    """
-    stride = stride_of(recipe.input.scale)
-    side = recipe.crops.size // recipe.input.scale // stride * stride
-    if side == 0:
-        raise UsageError(
-            f"recipe {recipe.name}: a crop of {recipe.crops.size} px is smaller than the "
-            f"stride of {stride} px at input scale {recipe.input.scale}"
-        )
-    return side

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,23 @@ class Progress:
     """Length of metrics.jsonl; what a killed run wrote beyond it is cut off."""
     seconds: float
     """Spent training so far."""
+    best: tuple[int, float] | None = None
+    """(iteration, mean IoU) of the best validation."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of fp16's loss scaling."""
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Write all parameters, named as in `module`, whole or not at all. Raises RunError."""
-    _save({name: p.detach().cpu().contiguous() for name, p in module.named_parameters()}, path)
+    """Write all parameters and running statistics, named as in `module`, whole or not at all.
+
+    Raises RunError.
+    """
+    tensors = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+    save_tensors(path, tensors)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Parameters by name, on the CPU. Raises RunError when the file is missing or damaged."""
+    """Tensors by name, on the CPU. Raises RunError when the file is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as exc:
@@ -54,7 +62,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def restore_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
     """Put `weights` into `module`; raises RunError unless names and shapes are the same."""
-    own = dict(module.named_parameters())
+    own = module.state_dict()
     if {n: p.shape for n, p in own.items()} != {n: w.shape for n, w in weights.items()}:
         raise RunError(f"{where}: its weights are of another network than the recipe's")
     with torch.no_grad():
@@ -69,7 +77,7 @@ def save_checkpoint(
     stem = f"checkpoint-{progress.iteration:07d}"
     names = {"weights": f"{stem}.safetensors", "optimiser": f"{stem}.optimiser.safetensors"}
     save_weights(folder / names["weights"], module)
-    _save(_flatten(optimiser), folder / names["optimiser"])
+    save_tensors(folder / names["optimiser"], _flatten(optimiser))
     write_json(folder / _POINTER, {**vars(progress), **names})
     _remove(path for path in folder.glob(_CHECKPOINTS) if path.name not in names.values())
 
@@ -88,6 +96,8 @@ def load_checkpoint(
             tuple(float(loss) for loss in document["window"]),
             int(document["metrics_bytes"]),
             float(document["seconds"]),
+            (int(best[0]), float(best[1])) if (best := document.get("best")) else None,
+            dict(document.get("scaler", {})),
         )
         weights, state = folder / document["weights"], folder / document["optimiser"]
     except (OSError, ValueError, KeyError, TypeError) as exc:
@@ -108,7 +118,8 @@ def clear_leftovers(folder: Path) -> None:
     _remove(folder.glob(".tmp*"))  # safetensors' own temporary files
 
 
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors by name, whole or not at all. Raises RunError."""
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,101 +16,54 @@ from torch import Tensor, nn
 
 from hptl_deploy.errors import EnvironmentLacks, Interrupted, RunError
 from hptl_deploy.sink import Sink
-from hptl_train.checkpoint import Progress, clear_leftovers, load_checkpoint, save_checkpoint
+from hptl_train.checkpoint import (
+    Progress,
+    clear_leftovers,
+    load_checkpoint,
+    load_weights,
+    restore_weights,
+    save_checkpoint,
+    save_weights,
+)
 from hptl_train.data import Batch, Batches, prefetched
+from hptl_train.data.photometric import Photometric, applied
+from hptl_train.devices import Team
+from hptl_train.job import StepJob, StepOutcome
+from hptl_train.metrics import read_metrics
 from hptl_train.objective import cross_entropy, learning_rate, make_optimiser, penalty
 from hptl_train.recipe import StepTable
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-
 LOG_EVERY = 10
 """Iterations per line of metrics.jsonl: the mean of their losses."""
-Validate = Callable[[nn.Module], dict[str, Any]]
-
-
-class Metrics:
-    """`metrics.jsonl`: one JSON document a line, cut back on resuming."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def cut(self, length: int) -> None:
-        """Forget everything behind the first `length` bytes."""
-        if self._path.exists() or length:
-            with self._path.open("ab") as handle:
-                if handle.tell() < length:
-                    raise RunError(f"{self._path}: is shorter than its checkpoint says")
-                handle.truncate(length)
-
-    def add(self, document: dict[str, Any]) -> None:
-        """Append a line."""
-        with self._path.open("ab") as handle:
-            handle.write((json.dumps(document) + "\n").encode())
-
-    def losses(self, step: str) -> list[float]:
-        """The training losses of a step, oldest first."""
-        lines = [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
-        return [line["loss"] for line in lines if line["step"] == step and "loss" in line]
-
-    def flushed_length(self) -> int:
-        """Length in bytes, after everything written has reached the disk."""
-        with self._path.open("ab") as handle:
-            os.fsync(handle.fileno())
-            return handle.tell()
-
-
-@dataclass
-class StepJob:
-    """Everything one step's loop needs; networks and data are made by the chain."""
-
-    step: StepTable
-    index: int
-    seed: int
-    module: nn.Module
-    batches: Batches
-    validate: Validate | None
-    validate_every: int
-    checkpoint_seconds: float
-    folder: Path
-    metrics: Metrics
-    metrics_start: int
-    """Length of metrics.jsonl before the step's first line."""
-    stop: threading.Event
-    """Once set, the step saves its work behind the iteration in hand and ends."""
-
-
-@dataclass(frozen=True)
-class StepOutcome:
-    """How a step ended."""
-
-    iterations: int
-    seconds: float
-    train_loss: float
-    """Mean cross-entropy over the last lines of metrics.jsonl, without any penalty."""
-    validation: dict[str, Any] | None
-    metrics_bytes: int
-
-
+BEST = "best.safetensors"
 _LAST_LINES = 10
 
 
-def run_step(job: StepJob, fabric: Fabric, sink: Sink) -> StepOutcome:
+def run_step(job: StepJob, team: Team, sink: Sink) -> StepOutcome:
     """Train one step to its end, from its checkpoint where there is one.
 
-    Raises RunError when the loss stops being a number, and Interrupted when the user asked
-    to stop: after the iteration in hand, with everything saved.
+    `job.module` holds the weights that are kept afterwards. Raises RunError when the loss stops
+    being a number, and Interrupted when the user asked to stop: after the iteration in hand,
+    with everything saved.
     """
-    clear_leftovers(job.folder)
-    loop = _Loop(job, fabric, sink)
+    if team.leads:
+        clear_leftovers(job.folder)
+    team.wait()
+    loop = _Loop(job, team, sink)
     validation = loop.run()
+    kept = loop.iteration
+    if job.validation.keep == "best" and loop.progress.best is not None:
+        kept, path = loop.progress.best[0], job.folder / BEST
+        team.wait()
+        restore_weights(job.module, load_weights(path), path)
+        validation = loop.best_validation()
     return StepOutcome(
-        iterations=job.step.iterations,
+        iterations=loop.iteration,
         seconds=loop.seconds(),
-        train_loss=_last_loss(job),
+        train_loss=_last_loss(job) if team.leads else math.nan,
         validation=validation,
-        metrics_bytes=job.metrics.flushed_length(),
+        kept_iteration=kept,
+        metrics_bytes=job.metrics.flushed_length() if team.leads else 0,
     )
 
 
@@ -125,7 +75,7 @@ def _memory_said(step: StepTable) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as exc:
         raise EnvironmentLacks(
             f"step {step.name}: the device has too little memory for batches of {step.batch}",
-            hint="Start a new run with a smaller --width, or a smaller batch in its recipe",
+            hint="Start a new run with a smaller --batch or --width",
         ) from exc
 
 
@@ -140,77 +90,103 @@ def interrupted(step: StepTable, iteration: int) -> Interrupted:
 class _Loop:
     """The loop's moving parts, so that its body reads as one iteration after another."""
 
-    def __init__(
-        self,
-        job: StepJob,
-        fabric: Fabric,
-        sink: Sink,
-    ) -> None:
-        self.job, self.fabric = job, fabric
-        # Fabric's wrappers move data and scale gradients; the bare optimiser is what a
-        # checkpoint holds. It is restored behind `setup`, which moves parameters to the
-        # device but not an optimiser's state.
+    def __init__(self, job: StepJob, team: Team, sink: Sink) -> None:
+        self.job, self.team, self.sink = job, team, sink
+        # Fabric's wrappers move data, scale gradients and average them over processes; the
+        # bare optimiser is what a checkpoint holds. It is restored behind `setup`, which
+        # moves parameters to the device but not an optimiser's state.
         self.bare_optimiser = make_optimiser(job.module, job.step.optimiser)
-        self.module, self.optimiser = fabric.setup(job.module, self.bare_optimiser)
-        done = load_checkpoint(job.folder, job.module, self.bare_optimiser)
-        if done is None:
-            done = Progress(0, (), job.metrics_start, 0.0)
-        job.metrics.cut(done.metrics_bytes)
-        self.iteration = done.iteration
-        self.window: list[Tensor | float] = list(done.window)
-        self.sink = sink
-        self._earlier_seconds = done.seconds
+        if job.compute.channels_last:
+            # torch's types know this form for tensors alone.
+            cast("Any", job.module).to(memory_format=torch.channels_last)
+        trained = (
+            cast("nn.Module", torch.compile(job.module)) if job.compute.compile else job.module
+        )
+        self.module, self.optimiser = team.fabric.setup(trained, self.bare_optimiser)
+        start = Progress(0, (), job.metrics_start, 0.0)
+        self.progress = load_checkpoint(job.folder, job.module, self.bare_optimiser) or start
+        team.restore_scaler(self.progress.scaler)
+        # The first process will replace the checkpoint: not before all have read it.
+        team.wait()
+        job.metrics.cut(self.progress.metrics_bytes)
+        self.iteration = self.progress.iteration
+        self.window: list[Tensor | float] = list(self.progress.window)
+        self.photometric = Photometric(job.augmentation)
         self._started = time.monotonic()
         self._next_save = self._started + job.checkpoint_seconds
 
     def seconds(self) -> float:
         """Training time of this step, earlier attempts included."""
-        return self._earlier_seconds + time.monotonic() - self._started
+        return self.progress.seconds + time.monotonic() - self._started
 
     def run(self) -> dict[str, Any] | None:
         """All remaining iterations; returns the last validation."""
-        step = self.job.step
+        step, every = self.job.step, self.job.validation.every
         validation = None
         title = f"{self.job.index + 1} {step.network}"
-        stop = self.job.stop
-        with self.sink.progress(title, step.iterations, "iterations", self.iteration) as bar:
-            for batch in prefetched(self.job.batches, self.iteration, step.iterations):
+        with (
+            closing(prefetched(self._batches(), self.iteration, step.iterations)) as upcoming,
+            self.sink.progress(title, step.iterations, "iterations", self.iteration) as bar,
+        ):
+            for batch in upcoming:
                 with _memory_said(step):
                     self._iterate(batch)
-                note = self._log()
                 ended = self.iteration == step.iterations
-                if ended or self.iteration % self.job.validate_every == 0:
+                note = self._log(ended)
+                if ended or self.iteration % every == 0:
                     with _memory_said(step):
                         validation = self._validate() or validation
-                due = stop.is_set() or time.monotonic() >= self._next_save
-                if due and not ended:
-                    self._save()
-                    if stop.is_set():
-                        raise interrupted(step, self.iteration)
+                    if self._early() and not ended:
+                        self._log(True)
+                        self._say_early()
+                        break
+                if not ended:
+                    self._save_if_due()
                 bar.advance(1, note)
         return validation
+
+    def _batches(self) -> Batches:
+        """This process's share, with what is done to pictures on the CPU."""
+        batches: Batches = self.job.batches
+        if self.team.size > 1:
+            batches = partial(self.job.batches, places=self.team.share(self.job.step.batch))
+        # On a card the photometric part runs there, behind the transfer.
+        return applied(batches, self.photometric) if self.team.device.type == "cpu" else batches
 
     def _iterate(self, batch: Batch) -> None:
         step, iteration = self.job.step, self.iteration
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step.optimiser, iteration, step.iterations)
         # Dropout then depends on the iteration alone, not on what ran before it.
-        torch.manual_seed(_seed(self.job.seed, self.job.index, iteration))
+        rank = (self.team.rank,) if self.team.rank else ()
+        torch.manual_seed(_seed(self.job.seed, self.job.index, iteration, *rank))
         self.module.train()
-        pictures = self.fabric.to_device(torch.from_numpy(batch.pictures))
-        labels = self.fabric.to_device(torch.from_numpy(batch.labels))
-        loss = cross_entropy(self.module(pictures), labels)
+        fabric = self.team.fabric
+        pictures = fabric.to_device(torch.from_numpy(batch.pictures))
+        labels = fabric.to_device(torch.from_numpy(batch.labels))
+        if batch.photometry is not None:
+            pictures = self.photometric(pictures, batch.photometry)
+        loss = cross_entropy(self.module(pictures), labels, self._over_all)
         extra = penalty(self.job.module, step)
         self.optimiser.zero_grad()
-        self.fabric.backward(loss if extra is None else loss + extra)
+        fabric.backward(loss if extra is None else loss + extra)
         self.optimiser.step()
         self.window.append(loss.detach())
         self.iteration += 1
 
-    def _log(self) -> str:
-        if self.iteration % LOG_EVERY and self.iteration != self.job.step.iterations:
+    def _over_all(self, labelled: Tensor) -> Tensor:
+        """Labelled pixels per process: the mean over one batch, not a mean of the shares' means."""
+        if self.team.size == 1:
+            return labelled
+        total = self.team.fabric.all_reduce(labelled.double(), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total / self.team.size
+
+    def _log(self, ended: bool) -> str:
+        if not self.window or (self.iteration % LOG_EVERY and not ended):
             return ""
-        losses = [float(loss) for loss in self.window]
+        # Shares of one mean: their mean over the processes is the batch's loss.
+        losses = self.team.sums([float(loss) / self.team.size for loss in self.window])
         mean = sum(losses) / len(losses)
         if math.isnan(mean):
             raise RunError(
@@ -220,14 +196,7 @@ class _Loop:
             )
         self.window = []
         rate = learning_rate(self.job.step.optimiser, self.iteration - 1, self.job.step.iterations)
-        self.job.metrics.add(
-            {
-                "step": self.job.step.name,
-                "iteration": self.iteration,
-                "loss": mean,
-                "learning_rate": rate,
-            }
-        )
+        self._add({"loss": mean, "learning_rate": rate})
         return f"loss {mean:.4f}"
 
     def _validate(self) -> dict[str, Any] | None:
@@ -235,18 +204,59 @@ class _Loop:
             return None
         self.job.module.eval()
         scores = self.job.validate(self.job.module)
-        self.job.metrics.add(
-            {"step": self.job.step.name, "iteration": self.iteration, "validation": scores}
-        )
+        self._add({"validation": scores})
+        best, found = self.progress.best, scores.get("mean_iou")
+        if found is not None and (best is None or found > best[1]):
+            self.progress = replace(self.progress, best=(self.iteration, found))
+            if self.job.validation.keep == "best" and self.team.leads:
+                save_weights(self.job.folder / BEST, self.job.module)
         return scores
+
+    def best_validation(self) -> dict[str, Any] | None:
+        """The scores of the best weights; None in all but the first process."""
+        if not self.team.leads or self.progress.best is None:
+            return None
+        lines = read_metrics(self.job.metrics.path, self.job.step.name)
+        wanted = (ln for ln in lines if ln["iteration"] == self.progress.best[0])
+        found: dict[str, Any] = next(ln["validation"] for ln in wanted if "validation" in ln)
+        return found
+
+    def _early(self) -> bool:
+        patience, best = self.job.validation.patience, self.progress.best
+        if patience is None or best is None:
+            return False
+        return bool(self.iteration - best[0] >= patience * self.job.validation.every)
+
+    def _say_early(self) -> None:
+        assert self.progress.best is not None
+        iteration, found = self.progress.best
+        self.sink.note(
+            f"step {self.job.step.name}: ends early after iteration {self.iteration}; the "
+            f"validation frames' mean IoU was best after iteration {iteration} ({found:.3f})"
+        )
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        self.job.metrics.add({"step": self.job.step.name, "iteration": self.iteration, **entry})
+
+    def _save_if_due(self) -> None:
+        if self.team.size > 1 and self.iteration % LOG_EVERY:
+            return  # asking one another costs time, and a window holds one process's shares
+        # All must stop behind the same iteration.
+        stop = any(self.team.sums([float(self.job.stop.is_set())]))
+        if self.team.leads and (stop or time.monotonic() >= self._next_save):
+            self._save()
+        if stop:
+            raise interrupted(self.job.step, self.iteration)
 
     def _save(self) -> None:
         begun = time.monotonic()
-        progress = Progress(
-            self.iteration,
-            tuple(float(loss) for loss in self.window),
-            self.job.metrics.flushed_length(),
-            self.seconds(),
+        progress = replace(
+            self.progress,
+            iteration=self.iteration,
+            window=tuple(float(loss) for loss in self.window),
+            metrics_bytes=self.job.metrics.flushed_length(),
+            seconds=self.seconds(),
+            scaler=self.team.scaler(),
         )
         save_checkpoint(self.job.folder, progress, self.job.module, self.bare_optimiser)
         ended = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +13,24 @@ from hptl_deploy.phases import IGNORE
 from hptl_train.recipe import OptimiserTable, ScheduleTable, StepTable
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, divisor: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Mean softmax cross-entropy per labelled pixel (or picture), nats.
 
     `logits` [N, K, H, W] with `labels` int64 [N, H, W], 255 = ignored; or [N, K] with [N],
     where 255 is a class like any other. The sum over classes is the paper's Eqs. 5-7; the
     mean is our reduction, theirs is not stated. Without a labelled pixel the loss is 0.
+    `divisor` turns the count of labelled pixels into what is divided by, where the batch is
+    only a share of one.
     """
     counted = labels != IGNORE if labels.ndim > 1 else torch.ones_like(labels, dtype=torch.bool)
     # Written out because torch's own loss over pixels adds up in no fixed order on a card.
     shares = functional.log_softmax(logits, dim=1)
     picked = shares.gather(1, labels.where(counted, 0).unsqueeze(1)).squeeze(1)
-    return -(picked * counted).sum() / counted.sum().clamp(min=1)
+    labelled = counted.sum() if divisor is None else divisor(counted.sum())
+    # In double precision the divisor would make the loss, and so the gradients, double.
+    return -(picked * counted).sum() / labelled.clamp(min=1).to(picked.dtype)
 
 
 def penalty(module: nn.Module, step: StepTable) -> Tensor | None:

@@ -3,94 +3,65 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from hptl_deploy.datasets import DataSet, load_data_set, read_labels
 from hptl_deploy.errors import DataSetError, RunError, UsageError
 from hptl_deploy.phases import IGNORE, key_from_name
 from hptl_deploy.sink import Sink
-from hptl_train.chain import Chain, crop_side
+from hptl_train.building import crop_side
+from hptl_train.chain import Chain
 from hptl_train.data.source import Source, find_source
-from hptl_train.devices import open_fabric
-from hptl_train.recipe import Recipe, load_recipe
+from hptl_train.devices import Team, open_team
+from hptl_train.fitting import Fitting
+from hptl_train.pretrained import Pretrained, read_vgg19_weights
+from hptl_train.recipe import AnyRecipe, Recipe, RivalRecipe, Wishes, load_recipe
 from hptl_train.record import describe_sources
-from hptl_train.run_folder import RUNNING, find_run, new_run
+from hptl_train.run_folder import RUNNING, RunFolder, find_run, new_run
 
 DEFAULT_RECIPE = "hptl"
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the command line asks for; None where it leaves the recipe alone."""
-
-    recipe: str | None = None
-    width: float | None = None
-    iterations: int | None = None
-    seed: int | None = None
-    input_scale: int | None = None
-    source_data: str | None = None
-
-    def command(self) -> str:
-        """The command line that asks for it; folders, which are this machine's, are left out."""
-        words = [f"{option} {_without_folders(value)}" for option, value in self._set().items()]
-        return " ".join(["hptl-deploy train DATA", *words])
-
-    def given(self) -> list[str]:
-        """The options that are set, as they are written."""
-        return list(self._set())
-
-    def _set(self) -> dict[str, object]:
-        return {f"--{key.replace('_', '-')}": v for key, v in vars(self).items() if v is not None}
+Training = Chain | Fitting
+"""A run made ready: `run`, `data_set`, `recipe`, `where`, and `train()`."""
 
 
-def _without_folders(value: object) -> str:
-    return Path(value).name if isinstance(value, str) else str(value)
-
-
-def start_chain(
+def start_run(
     data: Path, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Sink
-) -> Chain:
+) -> Training:
     """A new run of a recipe on `data`, its folder laid out.
 
     Raises RecipeError, DataSetError (every image and label is read), UsageError, RunError and
     EnvironmentLacks; nothing is left behind then.
     """
-    recipe = load_recipe(wishes.recipe or DEFAULT_RECIPE).overridden(
-        width=wishes.width,
-        iterations=wishes.iterations,
-        seed=wishes.seed,
-        input_scale=wishes.input_scale,
-        source=wishes.source_data,
-    )
-    crop_side(recipe)
-    sources = _sources(recipe)
-    data_set = load_data_set(data, verify=True)
-    _check_labelled(data_set)
-    default = f"{recipe.name}-{key_from_name(data_set.name).replace('_', '-') or 'data'}"
     if name is not None and re.fullmatch(r"[^\\/:.][^\\/:]*", name) is None:
         raise UsageError(f"--name {name}: expected a plain name, not a path")
-    run = new_run(name, default, runs)
-    if run.name != (name or default):
-        sink.note(
-            f"{runs / default} exists already; this is {run.path} (an unfinished run goes on "
-            "with --resume)"
-        )
-    chain = Chain(
-        recipe, data_set, sources, run, open_fabric(device), sink, command=wishes.command()
-    )
-    if not sources:
-        first = recipe.steps[0].name
-        sink.note(f"no source domain: step {first} starts from random weights")
-    for step_name, source in sources.items():
-        sink.note(f"source domain of step {step_name}: {source.name} (--source-data changes it)")
+    recipe = load_recipe(wishes.recipe or DEFAULT_RECIPE)
+    if isinstance(recipe, RivalRecipe):
+        recipe = wishes.rival(recipe)
+        data_set = _checked_data(data)
+        run = _new_folder(recipe, data_set, name, runs, sink)
+        fitting = Fitting(recipe, data_set, run, sink, wishes.command())
+        fitting.start()
+        return fitting
+    recipe = wishes.chain(recipe)
+    crop_side(recipe)
+    team = open_team(device, recipe.compute)
+    _check_shares(recipe, team)
+    sources, pretrained = _sources(recipe), _pretrained(recipe)
+    data_set = _checked_data(data)
+    # One process looks for a free name; the others would find it taken.
+    path = str(_new_folder(recipe, data_set, name, runs, sink).path) if team.leads else ""
+    run = RunFolder(Path(team.told(path)))
+    chain = Chain(recipe, data_set, sources, pretrained, run, team, sink, wishes.command())
+    _say_start(chain)
     chain.start()
     return chain
 
 
-def resume_chain(
+def resume_run(
     data: Path | None, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Sink
-) -> Chain:
+) -> Training:
     """The unfinished run `name`, or the newest, as it was left.
 
     `data` is where the data set lies now, if it has moved. Raises UsageError when `wishes`
@@ -112,19 +83,76 @@ def resume_chain(
         )
     data_set = load_data_set(place)
     _check_same("data set", str(place), record["data"]["sha256"], data_set.sha256)
+    record["data"]["path"] = str(data_set.root.resolve())
     recipe = run.recipe()
+    sink.note(f"resuming {run.path}")
+    if isinstance(recipe, RivalRecipe):
+        run.write(record)
+        return Fitting(recipe, data_set, run, sink)
+    team = open_team(device, recipe.compute)
     sources = _sources(recipe)
     for step_name, found in describe_sources(sources).items():
         then = record["sources"].get(step_name, {})
         _check_same("source domain", found["name"], then.get("sha256", ""), found["sha256"])
-    record["data"]["path"] = str(data_set.root.resolve())
-    run.write(record)
-    sink.note(f"resuming {run.path}")
-    return Chain(recipe, data_set, sources, run, open_fabric(device), sink)
+    if team.leads:
+        run.write(record)
+    return Chain(recipe, data_set, sources, {}, run, team, sink)
+
+
+def _checked_data(data: Path) -> DataSet:
+    data_set = load_data_set(data, verify=True)
+    _check_labelled(data_set)
+    return data_set
+
+
+def _new_folder(
+    recipe: AnyRecipe, data_set: DataSet, name: str | None, runs: Path, sink: Sink
+) -> RunFolder:
+    default = f"{recipe.name}-{key_from_name(data_set.name).replace('_', '-') or 'data'}"
+    run = new_run(name, default, runs)
+    if run.name != (name or default):
+        sink.note(
+            f"{runs / default} exists already; this is {run.path} (an unfinished run goes on "
+            "with --resume)"
+        )
+    return run
+
+
+def _say_start(chain: Chain) -> None:
+    note = chain.sink.note
+    if not chain.sources and not chain.pretrained:
+        note(f"no source domain: step {chain.recipe.steps[0].name} starts from random weights")
+    for step_name, weights in chain.pretrained.items():
+        for line in weights.report:
+            note(f"{step_name}: {line}" if not line.startswith(" ") else line)
+    for step_name, source in chain.sources.items():
+        note(f"source domain of step {step_name}: {source.name} (--source-data changes it)")
 
 
 def _sources(recipe: Recipe) -> dict[str, Source]:
     return {step.name: find_source(step.source) for step in recipe.steps if step.source}
+
+
+def _pretrained(recipe: Recipe) -> dict[str, Pretrained]:
+    return {
+        step.name: read_vgg19_weights(
+            Path(step.weights), recipe.vgg.sizes, recipe.input.mean, recipe.input.std
+        )
+        for step in recipe.steps
+        if step.weights is not None
+    }
+
+
+def _check_shares(recipe: Recipe, team: Team) -> None:
+    for step in recipe.steps:
+        # DeepLab V3+ normalises over its share, which must hold two.
+        least = 2 if step.network == "deeplabv3plus" else 1
+        if step.batch % team.size or step.batch // team.size < least:
+            raise UsageError(
+                f"step {step.name}: a batch of {step.batch} cannot be shared out among "
+                f"{team.size} processes, {least} or more pictures each and all alike",
+                hint="Give a multiple with --batch",
+            )
 
 
 def _check_labelled(data_set: DataSet) -> None:

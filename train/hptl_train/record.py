@@ -12,7 +12,7 @@ from hptl_deploy import __version__
 from hptl_deploy.datasets import DataSet
 from hptl_deploy.sink import figure
 from hptl_train.data.source import Source
-from hptl_train.loop import StepOutcome
+from hptl_train.job import StepOutcome
 from hptl_train.recipe import StepTable
 
 
@@ -67,6 +67,7 @@ def step_entry(
         "transfer": step.transfer,
         "transferred": transferred,
         "iterations": outcome.iterations,
+        "kept_iteration": outcome.kept_iteration,
         "seconds": round(outcome.seconds, 1),
         "data": trained_on if source is None else f"{source.name} {source.sha256}",
         "losses": losses,
@@ -81,18 +82,27 @@ def result_line(index: int, entry: dict[str, Any]) -> str:
         f"step {index + 1} {entry['name']}: {entry['iterations']} iterations in "
         f"{entry['seconds']:.0f} s, training loss {entry['losses']['train']:.4f}"
     )
+    if entry["kept_iteration"] != entry["iterations"]:
+        text += f", kept those of iteration {entry['kept_iteration']}"
     scores = entry["validation"]
     if scores is None:
         return text
+    if "top1" in scores:
+        top5 = "" if scores["top5"] is None else f", top-5 {figure(scores['top5'], 3)}"
+        return f"{text}, top-1 {figure(scores['top1'], 3)}{top5} of {scores['of']}"
     return (
         f"{text}, validation loss {figure(scores['loss'], 4)}, "
         f"accuracy {figure(scores['accuracy'], 4)}, mean IoU {figure(scores['mean_iou'], 3)}"
     )
 
 
-def unfound(entry: dict[str, Any]) -> list[str]:
-    """Keys of the phases that the validation truth shows and the step's network never finds."""
-    phases = (entry["validation"] or {}).get("phases", [])
+def unfound_warnings(record: dict[str, Any]) -> list[str]:
+    """A sentence for each phase that the validation truth shows and the network never finds."""
+    steps = record["steps"]
+    phases = (steps[-1]["validation"] or {}).get("phases", []) if steps else []
     return [
-        p["key"] for p in phases if p["area_fraction_true"] and not p["area_fraction_predicted"]
+        f"the final network finds no {phase['key']} in the validation micrographs, which show it; "
+        "train longer before trusting its numbers"
+        for phase in phases
+        if phase["area_fraction_true"] and not phase["area_fraction_predicted"]
     ]

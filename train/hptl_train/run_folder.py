@@ -4,6 +4,7 @@ run.json            state, data, versions, seeds; each finished step with its lo
 recipe.toml         the recipe as run; usable as `--recipe runs/<name>/recipe.toml`
 metrics.jsonl       losses, learning rates, validations
 curves.png          the same as a picture
+report.html         all of it for a reader
 1-vgg19/            weights.safetensors, transfer.json; while training a checkpoint
 2-fcn32s/ ...
 """
@@ -11,13 +12,18 @@ curves.png          the same as a picture
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.errors import RunError
 from hptl_deploy.files import TEMPORARY_SUFFIX, write_json, write_text
-from hptl_train.recipe import Recipe, load_recipe
+from hptl_train.checkpoint import save_tensors
+from hptl_train.recipe import AnyRecipe, Recipe, load_chain, load_recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RUN_FILE = "run.json"
 RUN_SCHEMA = 1
@@ -43,6 +49,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def curves(self) -> Path:
+        """The picture of the losses."""
+        return self.path / "curves.png"
+
+    @property
     def recipe_file(self) -> Path:
         """The recipe as run."""
         return self.path / "recipe.toml"
@@ -54,6 +65,15 @@ class RunFolder:
     def weights(self, index: int, name: str) -> Path:
         """The final weights of a step."""
         return self.step(index, name) / "weights.safetensors"
+
+    @property
+    def rival(self) -> Path:
+        """What a rival without layers learned."""
+        return self.path / "fitted"
+
+    def pretrained(self, step: str) -> str:
+        """The file in the run's folder with the published weights that a step starts from."""
+        return f"{step}-start.safetensors"
 
     def read(self) -> dict[str, Any]:
         """run.json. Raises RunError when it is missing or not this program's."""
@@ -74,20 +94,31 @@ class RunFolder:
             )
         return document
 
-    def create(self, recipe: str, record: dict[str, Any]) -> None:
-        """Make the folder with recipe.toml and run.json in it, or not at all."""
+    def create(
+        self,
+        recipe: str,
+        record: dict[str, Any],
+        tensors: Mapping[str, dict[str, Tensor]] | None = None,
+    ) -> None:
+        """Make the folder with recipe.toml, run.json and files of `tensors`, or not at all."""
         draft = RunFolder(self.path.with_name(f".{self.name}{TEMPORARY_SUFFIX}"))
         write_text(draft.recipe_file, recipe)
         draft.write(record)
+        for file, content in (tensors or {}).items():
+            save_tensors(draft.path / file, content)
         draft.path.replace(self.path)
 
     def write(self, document: dict[str, Any]) -> None:
         """Replace run.json."""
         write_json(self.path / RUN_FILE, document)
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> AnyRecipe:
         """The recipe as run. Raises RecipeError."""
         return load_recipe(str(self.recipe_file))
+
+    def chain(self) -> Recipe:
+        """The recipe as run, where only a chain will do. Raises RecipeError."""
+        return load_chain(str(self.recipe_file))
 
 
 def find_run(name: str | None, runs: Path, *, state: str) -> RunFolder:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hptl_deploy.errors import RunError
-from hptl_train.networks.layers import GROUPS, NETWORKS
+from hptl_train.networks.layers import GROUPS, NETWORKS, TRUNK
 
 
 @dataclass(frozen=True)
@@ -99,5 +100,14 @@ def _layer(parameter: str) -> str:
 
 
 def _layers(parameters: tuple[str, ...]) -> str:
+    """Layer names; of more than two convolutions in a row, the first and the last."""
     names = list(dict.fromkeys(_layer(name) for name in parameters))
-    return ", ".join(names) or "none"
+    place = {name: number for number, name in enumerate(TRUNK)}
+    # Names in a row keep their distance to the numbers they are counted by.
+    rows = groupby(enumerate(names), lambda item: place.get(item[1], item[0] - 1000) - item[0])
+    shown = []
+    for distance, row in rows:
+        own = [name for _, name in row]
+        long = len(own) > 2 and distance != -1000
+        shown.append(f"{own[0]} ... {own[-1]}" if long else ", ".join(own))
+    return ", ".join(shown) or "none"

@@ -56,9 +56,10 @@ def travels(group: str, source: str, target: str) -> bool:
     """
     layers = set(GROUPS[group])
     if "vgg19" in (source, target):
-        layers_shared = set(TRUNK) if source != target else set(NETWORKS["vgg19"])
-        return layers <= layers_shared
-    return layers <= set(NETWORKS[source]) & set(NETWORKS[target])
+        other = target if source == "vgg19" else source
+        return other in NETWORKS and layers <= set(NETWORKS["vgg19"] if other == "vgg19" else TRUNK)
+    # A network without the paper's layers (DeepLab V3+) shares none.
+    return layers <= set(NETWORKS.get(source, ())) & set(NETWORKS.get(target, ()))
 
 
 @dataclass(frozen=True)

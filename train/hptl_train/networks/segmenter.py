@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hptl_train.networks.deeplab import DeepLabV3Plus
 from hptl_train.networks.fcn import FCN, STRIDE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -71,7 +72,7 @@ class Segmenter(nn.Module):
 
     def __init__(
         self,
-        network: FCN,
+        network: FCN | DeepLabV3Plus,
         input_scale: int = 1,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,

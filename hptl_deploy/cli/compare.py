@@ -1,0 +1,95 @@
+"""`hptl-deploy compare`: every row of the paper's tables on one data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hptl_deploy.cli.extras import needs_extra
+from hptl_deploy.cli.output import JsonOption, output
+from hptl_deploy.cli.recipe_options import (
+    BatchOption,
+    BudgetOption,
+    ChannelsOption,
+    FcOption,
+    InputScaleOption,
+    IterationsOption,
+    PrecisionOption,
+    SourceOption,
+    WeightsOption,
+    WidthOption,
+)
+from hptl_deploy.cli.train import DeviceOption
+
+
+def compare(
+    context: typer.Context,
+    data: Annotated[
+        Path, typer.Argument(help="Data set folder: dataset.toml, or images/ and labels/.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the comparison; DATA-compared by default.")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW,ROW,...",
+            help="Recipes' names or TOML files; all rows of the paper's tables by default.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How often each row is trained; gives mean and spread.")
+    ] = 1,
+    budget: BudgetOption = None,
+    iterations: IterationsOption = None,
+    batch: BatchOption = None,
+    width: WidthOption = None,
+    channels: ChannelsOption = None,
+    fc: FcOption = None,
+    input_scale: InputScaleOption = None,
+    source_data: SourceOption = None,
+    vgg19_weights: WeightsOption = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train or load every row of the paper's tables on one data set, score, time, draw.
+
+    The same command goes on where it was stopped. Rows and seeds may be added; a run that was
+    trained elsewhere counts when its folder lies in OUT/runs under the row's name, such as
+    hptl-seed0.
+
+    Example: hptl-deploy compare my-alloy --width 0.25 --budget 0.02 --seeds 3
+    """
+    sink = output(context, as_json=as_json)
+    with needs_extra("train", "training"):
+        from hptl_train.compare import ROWS, Plan
+        from hptl_train.compare import compare as compared
+        from hptl_train.recipe import Wishes
+
+        wishes = Wishes(
+            width=width,
+            channels=channels,
+            fc=fc,
+            iterations=iterations,
+            budget=budget,
+            batch=batch,
+            input_scale=input_scale,
+            source_data=source_data,
+            vgg19_weights=None if vgg19_weights is None else str(vgg19_weights),
+            precision=precision,
+        )
+        names = tuple(ROWS) if rows is None else tuple(rows.split(","))
+        folder = out or data.resolve().with_name(f"{data.resolve().name}-compared")
+        found = compared(data, Plan(names, seeds, wishes), folder, device, sink)
+    sink.table(
+        "l1, l2: mean loss per labelled pixel on training and test micrographs (cross-entropy in "
+        "nats; SVM: hinge)",
+        found.table.header(),
+        found.table.lines(),
+    )
+    sink.say(f"table: {found.out / 'table.md'}, {found.out / 'table.csv'}")
+    sink.say(f"look at: {found.out / 'panel.png'}")
+    sink.document({"out": str(found.out), **found.document})

@@ -1,0 +1,148 @@
+"""`hptl-deploy compare` from the data set to the table, stopped and gone on with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hptl_deploy.datasets import load_data_set
+from hptl_deploy.errors import DataSetError, RunError, UsageError
+from hptl_train.compare import ROWS, Comparison, Plan, compare
+from hptl_train.recipe import Wishes
+from support.labelled import write_data_set
+from support.sinks import Recorder
+
+QUICK = Wishes(
+    channels="4,4,6,6,8", fc=12, iterations=2, batch=2, source_data="none", precision="fp32"
+)
+ROW_NAMES = ("otsu", "fcn8s", "hptl")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data_set(tmp_path_factory.mktemp("data") / "drawn")
+
+
+@pytest.fixture(scope="module")
+def compared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    out = tmp_path_factory.mktemp("compared") / "out"
+    return compare(data, Plan(ROW_NAMES, 2, QUICK), out, "cpu", Recorder())
+
+
+def test_every_row_of_the_paper_is_planned() -> None:
+    entries = Plan(tuple(ROWS), 3, Wishes(width=0.25, budget=0.01)).entries()
+    assert len(entries) == 9 * 3
+    assert [entry.name for entry in entries[:3]] == ["otsu-seed0", "svm-seed0", "fcn32s-seed0"]
+    assert {entry.recipe.seed for entry in entries[9:18]} == {1}
+    assert list(ROWS.values()) == [
+        "OTSU",
+        "SVM",
+        "FCN-32s",
+        "FCN-16s",
+        "FCN-8s",
+        "DeepLab V3+",
+        "HPTL-2H",
+        "HPTL",
+        "HPTL-R",
+    ]
+
+
+def test_the_folder_holds_what_it_says(compared: Comparison, data: Path) -> None:
+    out = compared.out
+    with (out / "table.csv").open(encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["method"] for row in rows] == ["OTSU", "FCN-8s", "HPTL"]
+    assert [row["seeds"] for row in rows] == ["2", "2", "2"]
+    assert all(float(row["seconds_per_image"]) > 0 for row in rows)
+    assert rows[0]["l2"] == ""  # OTSU has no loss
+    assert float(rows[1]["l2"]) > 0
+    document = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert document["data"]["samples"]["test"] == 1
+    assert Image.open(out / "panel.png").size[0] > 800
+    (sample,) = load_data_set(data).split("test")
+    with Image.open(out / "scores" / "hptl-seed1" / f"{sample.stem}.png") as picture:
+        found = np.array(picture)
+    # The stored map is what was scored.
+    truth = load_data_set(data).read(sample)[1]
+    stored: dict[str, Any] = document["scores"]["hptl"][1]["test"]
+    assert stored["accuracy"] == pytest.approx(float((found == truth).mean()))
+
+
+def test_going_on_does_nothing_twice(compared: Comparison, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared.out, out)
+    shutil.rmtree(out / "scores" / "fcn8s-seed1")
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    sink = Recorder()
+    again = compare(data, Plan(ROW_NAMES, 2, QUICK), out, "cpu", sink)
+    after = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()}
+    assert after == before
+    assert again.table.csv() == compared.table.csv()
+    assert (out / "scores" / "fcn8s-seed1" / "scores.json").is_file()
+
+
+def test_an_unfinished_run_is_finished(compared: Comparison, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared.out, out)
+    path = out / "runs" / "hptl-seed0" / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["state"] = "running"
+    record["steps"] = record["steps"][:1]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    again = compare(data, Plan(ROW_NAMES, 2, QUICK), out, "cpu", Recorder())
+    finished = json.loads(path.read_text(encoding="utf-8"))
+    assert (finished["state"], len(finished["steps"])) == ("finished", 3)
+    assert again.document["scores"]["hptl"][0] == compared.document["scores"]["hptl"][0]
+
+
+def test_another_comparison_is_not_overwritten(
+    compared: Comparison, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError) as raised:
+        compare(data, Plan(ROW_NAMES, 2, Wishes(iterations=3)), compared.out, "cpu", Recorder())
+    assert str(raised.value).startswith(f"{compared.out}: holds a comparison with other options (")
+    assert str(raised.value).endswith("Name another folder with --out")
+    other = write_data_set(tmp_path / "other", seed=1)
+    with pytest.raises(RunError, match="holds a comparison with other data"):
+        compare(other, Plan(ROW_NAMES, 2, QUICK), compared.out, "cpu", Recorder())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("unsaved")
+    with pytest.raises(RunError) as raised:
+        compare(data, Plan(("otsu",), 1, Wishes()), tmp_path / "mine", "cpu", Recorder())
+    assert str(raised.value) == (
+        f"{tmp_path / 'mine'}: is not empty and no comparison. Name another with --out"
+    )
+
+
+def test_a_run_of_another_recipe_is_not_taken(
+    compared: Comparison, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared.out, out)
+    shutil.rmtree(out / "runs" / "fcn8s-seed0")
+    shutil.copytree(out / "runs" / "hptl-seed0", out / "runs" / "fcn8s-seed0")
+    with pytest.raises(RunError) as raised:
+        compare(data, Plan(ROW_NAMES, 2, QUICK), out, "cpu", Recorder())
+    assert str(raised.value) == (
+        f"run {out / 'runs' / 'fcn8s-seed0'}: its recipe is not fcn8s with this comparison's "
+        "options. Remove it, or name another folder with --out"
+    )
+
+
+def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        Plan(("otsu", "otsu"), 1, Wishes()).entries()
+    assert str(raised.value) == "--rows: otsu is named more than once"
+    untested = write_data_set(tmp_path / "untested")
+    (untested / "dataset.toml").write_text("[split]\ntrain = 0.9\nval = 0.1\n", encoding="utf-8")
+    with pytest.raises(DataSetError) as failed:
+        compare(untested, Plan(("otsu",), 1, Wishes()), tmp_path / "out", "cpu", Recorder())
+    assert str(failed.value) == f"data set {untested}: its test split is empty"
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,77 @@
+"""What is to be compared: rows, seeds, and what the command line asks of every recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hptl_deploy.errors import UsageError
+from hptl_train.recipe import AnyRecipe, Recipe, Wishes, load_recipe
+
+ROWS: Mapping[str, str] = {
+    "otsu": "OTSU",
+    "svm": "SVM",
+    "fcn32s": "FCN-32s",
+    "fcn16s": "FCN-16s",
+    "fcn8s": "FCN-8s",
+    "deeplabv3plus": "DeepLab V3+",
+    "hptl-2h": "HPTL-2H",
+    "hptl": "HPTL",
+    "hptl-r": "HPTL-R",
+}
+"""Recipe and title of each row, in the order of the paper's tables."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row with one seed: a run of its own."""
+
+    row: str
+    seed: int
+    recipe: AnyRecipe
+    wishes: Wishes
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder, and of everything else that is kept of it."""
+        return f"{self.row}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison; everything in it decides the table's numbers."""
+
+    rows: tuple[str, ...]
+    """Names of recipes; a row that is no row of the paper's is titled by its recipe's name."""
+    seeds: int
+    """How many, from 0."""
+    wishes: Wishes
+
+    def entries(self) -> list[Entry]:
+        """Every row with every seed, seed by seed, so that a first table is soon whole.
+
+        Raises RecipeError when a row's recipe, or a wish for it, makes no sense, and
+        UsageError for a row that is named twice.
+        """
+        twice = sorted({row for row in self.rows if self.rows.count(row) > 1})
+        if twice:
+            raise UsageError(f"--rows: {', '.join(twice)} is named more than once")
+        return [entry for seed in range(self.seeds) for entry in self._of_seed(seed)]
+
+    def _of_seed(self, seed: int) -> Iterator[Entry]:
+        for row in self.rows:
+            recipe = load_recipe(row)
+            wishes = replace(self.wishes.fitting(recipe), recipe=row, seed=seed)
+            wished = wishes.chain(recipe) if isinstance(recipe, Recipe) else wishes.rival(recipe)
+            yield Entry(Path(row).stem, seed, wished, wishes)
+
+    def to_json(self) -> dict[str, Any]:
+        """What must be the same when a comparison goes on: rows and seeds may be added."""
+        return {key: value for key, value in vars(self.wishes).items() if value is not None}
+
+
+def title_of(row: str) -> str:
+    """As the paper writes it."""
+    return ROWS.get(row, row)
