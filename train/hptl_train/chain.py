@@ -30,14 +30,13 @@ from hptl_train.predictor import Predictor
 from hptl_train.pretrained import Pretrained
 from hptl_train.recipe import RANDOM, WEIGHTS, Recipe, StepTable, ValidationTable
 from hptl_train.record import (
-    describe_data,
     describe_sources,
     result_line,
+    started_record,
     step_entry,
     unfound_warnings,
-    versions,
 )
-from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUN_TOOL, RUNNING, RunFolder
+from hptl_train.run_folder import FINISHED, RunFolder
 from hptl_train.run_report import write_report
 from hptl_train.source_validation import source_scores
 from hptl_train.transfer import transfer
@@ -86,25 +85,13 @@ class Chain:
                 # Found again from wherever the run is resumed.
                 entry["source"] = self.sources[entry["name"]].name
         if self.team.leads:
+            pretrained = {step: weights.to_json() for step, weights in self.pretrained.items()}
+            sources = describe_sources(self.sources) | pretrained
+            device = str(self.team.device)
+            record = started_record(self.recipe, self.data_set, self.command, device, sources)
             self.run.create(
                 tomli_w.dumps(table),
-                {
-                    "tool": RUN_TOOL,
-                    "schema": RUN_SCHEMA,
-                    "state": RUNNING,
-                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "recipe": self.recipe.name,
-                    "command": self.command,
-                    "seed": self.recipe.seed,
-                    "data": describe_data(self.data_set),
-                    "sources": describe_sources(self.sources)
-                    | {step: weights.to_json() for step, weights in self.pretrained.items()},
-                    "versions": versions(),
-                    "device": str(self.team.device),
-                    "precision": self.team.precision,
-                    "processes": self.team.size,
-                    "steps": [],
-                },
+                record | {"precision": self.team.precision, "processes": self.team.size},
                 {self.run.pretrained(step): w.tensors for step, w in self.pretrained.items()},
             )
         self.team.wait()

@@ -12,9 +12,9 @@ import tomli_w
 from hptl_deploy.datasets import DataSet
 from hptl_deploy.sink import Sink
 from hptl_train.recipe import RivalRecipe
-from hptl_train.record import describe_data, versions
+from hptl_train.record import started_record
 from hptl_train.rivals import make_rival
-from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUN_TOOL, RUNNING, RunFolder
+from hptl_train.run_folder import FINISHED, RunFolder
 
 
 @dataclass
@@ -37,20 +37,7 @@ class Fitting:
         """Lay the run's folder out. Nothing is fitted yet."""
         self.run.create(
             tomli_w.dumps(self.recipe.model_dump(mode="json", exclude_none=True)),
-            {
-                "tool": RUN_TOOL,
-                "schema": RUN_SCHEMA,
-                "state": RUNNING,
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "recipe": self.recipe.name,
-                "command": self.command,
-                "seed": self.recipe.seed,
-                "data": describe_data(self.data_set),
-                "sources": {},
-                "versions": versions(),
-                "device": self.where,
-                "steps": [],
-            },
+            started_record(self.recipe, self.data_set, self.command, self.where, {}),
         )
 
     def train(self) -> dict[str, Any]:

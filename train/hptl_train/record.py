@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -13,7 +14,28 @@ from hptl_deploy.datasets import DataSet
 from hptl_deploy.sink import figure
 from hptl_train.data.source import Source
 from hptl_train.job import StepOutcome
-from hptl_train.recipe import StepTable
+from hptl_train.recipe import AnyRecipe, StepTable
+from hptl_train.run_folder import RUN_SCHEMA, RUN_TOOL, RUNNING
+
+
+def started_record(
+    recipe: AnyRecipe, data_set: DataSet, command: str, device: str, sources: dict[str, Any]
+) -> dict[str, Any]:
+    """run.json of a run that begins now."""
+    return {
+        "tool": RUN_TOOL,
+        "schema": RUN_SCHEMA,
+        "state": RUNNING,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": recipe.name,
+        "command": command,
+        "seed": recipe.seed,
+        "data": describe_data(data_set),
+        "sources": sources,
+        "versions": versions(),
+        "device": device,
+        "steps": [],
+    }
 
 
 def describe_data(data_set: DataSet) -> dict[str, Any]:
