@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import random
 import shutil
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 
 from hptl_train.recipe import Recipe, Wishes
 from hptl_train.record import unfound_warnings
+from support import vgg19_files
 from support.labelled import write_data_set
 from support.tiny import recipe
 
@@ -282,6 +284,36 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path, data: Path) -> N
     card = train(tmp_path, data, "--device", "cuda:99")
     assert card.returncode == 3
     assert "--device cuda:99: torch" in card.stderr
+
+
+def test_published_weights_start_the_chain_and_stay_with_the_run(
+    tmp_path: Path, data: Path
+) -> None:
+    sizes = vgg19_files.SIZES
+    file = vgg19_files.saved(tmp_path / "vgg19.safetensors", vgg19_files.omega_t1())
+    table = recipe(iterations=1).model_dump(mode="json", exclude_none=True)
+    table["network"] |= {"channels": list(sizes.channels), "fc": sizes.fc}
+    path = tmp_path / "tiny.toml"
+    path.write_text(tomli_w.dumps(table))
+    words = (data, "--recipe", path, "--vgg19-weights", file, "--name", "run")
+    done = train(tmp_path / "runs", *words)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "run"
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert [step["start"] for step in record["steps"]] == ["vgg19.safetensors", "fcn32s", "fcn16s"]
+    assert record["sources"]["fcn32s"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    # One iteration of Adam moves a weight by about its rate: the features are the file's.
+    trained = load_file(run / "1-fcn32s" / "weights.safetensors")["conv2_1.weight"]
+    published = load_file(file)["features.5.weight"]
+    assert 0 < (trained - published).abs().max() <= 1.1e-4
+    # The run keeps what it took: it is resumed without the file.
+    file.unlink()
+    record |= {"state": "running", "steps": []}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    again = train(tmp_path / "runs", "--resume", "--name", "run")
+    assert again.returncode == 0, again.stderr
+    same = load_file(run / "1-fcn32s" / "weights.safetensors")["conv2_1.weight"]
+    assert bool((same == trained).all())
 
 
 def test_a_loss_that_explodes_is_said(tmp_path: Path, data: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ def step_entry(
     return {
         "name": step.name,
         "network": step.network,
-        "start": step.start,
+        "start": step.start if step.weights is None else Path(step.weights).name,
         "transfer": step.transfer,
         "transferred": transferred,
         "iterations": outcome.iterations,
