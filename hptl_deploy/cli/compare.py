@@ -16,7 +16,9 @@ from hptl_deploy.cli.recipe_options import (
     FcOption,
     InputScaleOption,
     IterationsOption,
+    OneCycleOption,
     PrecisionOption,
+    SourceIterationsOption,
     SourceOption,
     WeightsOption,
     WidthOption,
@@ -44,6 +46,8 @@ def compare(
     ] = 1,
     budget: BudgetOption = None,
     iterations: IterationsOption = None,
+    source_iterations: SourceIterationsOption = None,
+    one_cycle: OneCycleOption = None,
     batch: BatchOption = None,
     width: WidthOption = None,
     channels: ChannelsOption = None,
@@ -69,18 +73,7 @@ def compare(
         from hptl_train.compare import compare as compared
         from hptl_train.recipe import Wishes
 
-        wishes = Wishes(
-            width=width,
-            channels=channels,
-            fc=fc,
-            iterations=iterations,
-            budget=budget,
-            batch=batch,
-            input_scale=input_scale,
-            source_data=source_data,
-            vgg19_weights=None if vgg19_weights is None else str(vgg19_weights),
-            precision=precision,
-        )
+        wishes = Wishes.from_options(context.params)
         names = tuple(ROWS) if rows is None else tuple(rows.split(","))
         folder = out or data.resolve().with_name(f"{data.resolve().name}-compared")
         found = compared(data, Plan(names, seeds, wishes), folder, device, sink)

@@ -51,3 +51,14 @@ BudgetOption = Annotated[
     float | None, typer.Option(help="Scale every step's iterations alike, e.g. 0.05.")
 ]
 IterationsOption = Annotated[int | None, typer.Option(min=1, help="Iterations of every step.")]
+SourceIterationsOption = Annotated[
+    int | None, typer.Option(min=1, help="Iterations of step 1, whatever the others have.")
+]
+OneCycleOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATE",
+        help="Learning rate of the target steps: rises to RATE, falls to nothing; for few "
+        "iterations, e.g. 0.001.",
+    ),
+]

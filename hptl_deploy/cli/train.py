@@ -16,7 +16,9 @@ from hptl_deploy.cli.recipe_options import (
     FcOption,
     InputScaleOption,
     IterationsOption,
+    OneCycleOption,
     PrecisionOption,
+    SourceIterationsOption,
     SourceOption,
     WeightsOption,
     WidthOption,
@@ -42,6 +44,8 @@ def train(
     vgg19_weights: WeightsOption = None,
     width: WidthOption = None,
     iterations: IterationsOption = None,
+    source_iterations: SourceIterationsOption = None,
+    one_cycle: OneCycleOption = None,
     batch: BatchOption = None,
     channels: ChannelsOption = None,
     fc: FcOption = None,
@@ -68,20 +72,7 @@ def train(
         from hptl_train.prepare import resume_run, start_run
         from hptl_train.recipe import Wishes
 
-        wishes = Wishes(
-            recipe=recipe,
-            width=width,
-            channels=channels,
-            fc=fc,
-            iterations=iterations,
-            budget=budget,
-            batch=batch,
-            seed=seed,
-            input_scale=input_scale,
-            source_data=source_data,
-            vgg19_weights=None if vgg19_weights is None else str(vgg19_weights),
-            precision=precision,
-        )
+        wishes = Wishes.from_options(context.params)
         if resume:
             training = resume_run(data, wishes, name, runs, device, sink)
         else:

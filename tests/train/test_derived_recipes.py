@@ -111,6 +111,18 @@ def test_sizes_follow_the_options() -> None:
     assert deeplab.rates == (6, 12, 18)
 
 
+def test_step_1_and_the_learning_rate_have_paces_of_their_own() -> None:
+    wishes = Wishes(budget=0.01, source_iterations=7, one_cycle=2e-3)
+    chain = wishes.chain(load_chain("hptl"))
+    assert [step.iterations for step in chain.steps] == [7, 120, 120, 120]
+    published = load_chain("hptl").steps
+    assert chain.steps[0].optimiser == published[0].optimiser
+    for step, before in zip(chain.steps[1:], published[1:], strict=True):
+        schedule = step.optimiser.schedule
+        assert (step.optimiser.learning_rate, schedule.name) == (2e-3, "one-cycle")
+        assert step.optimiser.betas == before.optimiser.betas
+
+
 def test_a_budget_scales_all_iterations_alike() -> None:
     chain = Wishes(budget=0.05).chain(load_chain("hptl"))
     assert [step.iterations for step in chain.steps] == [6000, 600, 600, 600]
@@ -122,6 +134,16 @@ def test_a_budget_scales_all_iterations_alike() -> None:
     [
         ("hptl", Wishes(width=0), "--width 0: expected a factor above 0, up to 4"),
         ("hptl", Wishes(budget=0), "--budget 0: expected a factor above 0, such as 0.05"),
+        (
+            "hptl",
+            Wishes(one_cycle=0),
+            "--one-cycle 0: expected a learning rate above 0, such as 0.001",
+        ),
+        (
+            "fcn8s",
+            Wishes(source_iterations=5),
+            "--source-iterations 5: recipe fcn8s has no step with a source domain",
+        ),
         ("hptl", Wishes(budget=1, iterations=3), "--iterations and --budget: expected one of them"),
         (
             "hptl",

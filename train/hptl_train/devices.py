@@ -94,7 +94,7 @@ def open_team(device: str, compute: ComputeTable) -> Team:
     ):
         raise UsageError(f"--device {device}: expected auto, cpu, cuda or cuda:N")
     cards = torch.cuda.device_count()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _under_torchrun() else 1
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if under_torchrun() else 1
     if number and here > 1:
         raise UsageError(f"--device {device}: torchrun gives each process its own; use cuda")
     wanted = max(int(number or 0) + 1, here if kind != "cpu" else 1)
@@ -110,7 +110,7 @@ def open_team(device: str, compute: ComputeTable) -> Team:
         # A resumed run must repeat an unbroken one: no algorithm that adds up in random order.
         torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = not compute.deterministic
-    several = _under_torchrun()
+    several = under_torchrun()
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // here if several else 1
     own: int | list[int] = here if several or on_cpu else [int(number or 0)]
     fabric = Fabric(
@@ -124,7 +124,8 @@ def open_team(device: str, compute: ComputeTable) -> Team:
     return Team(fabric, precision)
 
 
-def _under_torchrun() -> bool:
+def under_torchrun() -> bool:
+    """Whether torchrun started this process, as one of several or alone."""
     return torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
 
 

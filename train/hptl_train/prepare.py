@@ -27,9 +27,11 @@ Training = Chain | Fitting
 
 
 def start_run(
-    data: Path, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Sink
+    data: Path | DataSet, wishes: Wishes, name: str | None, runs: Path, device: str, sink: Sink
 ) -> Training:
     """A new run of a recipe on `data`, its folder laid out.
+
+    A DataSet is taken as `checked_data` gives it, for many runs on the same data.
 
     Raises RecipeError, DataSetError (every image and label is read), UsageError, RunError and
     EnvironmentLacks; nothing is left behind then.
@@ -39,7 +41,7 @@ def start_run(
     recipe = load_recipe(wishes.recipe or DEFAULT_RECIPE)
     if isinstance(recipe, RivalRecipe):
         recipe = wishes.rival(recipe)
-        data_set = _checked_data(data)
+        data_set = data if isinstance(data, DataSet) else checked_data(data)
         run = _new_folder(recipe, data_set, name, runs, sink)
         fitting = Fitting(recipe, data_set, run, sink, wishes.command())
         fitting.start()
@@ -49,7 +51,7 @@ def start_run(
     team = open_team(device, recipe.compute)
     _check_shares(recipe, team)
     sources, pretrained = _sources(recipe), _pretrained(recipe)
-    data_set = _checked_data(data)
+    data_set = data if isinstance(data, DataSet) else checked_data(data)
     # One process looks for a free name; the others would find it taken.
     path = str(_new_folder(recipe, data_set, name, runs, sink).path) if team.leads else ""
     run = RunFolder(Path(team.told(path)))
@@ -99,7 +101,11 @@ def resume_run(
     return Chain(recipe, data_set, sources, {}, run, team, sink)
 
 
-def _checked_data(data: Path) -> DataSet:
+def checked_data(data: Path) -> DataSet:
+    """The data set at `data`, every image and label read, with something to learn from.
+
+    Raises DataSetError.
+    """
     data_set = load_data_set(data, verify=True)
     _check_labelled(data_set)
     return data_set

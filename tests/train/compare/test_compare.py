@@ -16,6 +16,7 @@ from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import DataSetError, RunError, UsageError
 from hptl_train.compare import ROWS, Comparison, Plan, compare
 from hptl_train.recipe import Wishes
+from hptl_train.recipe.recipe import recipes_folder
 from support.labelled import write_data_set
 from support.sinks import Recorder
 
@@ -136,9 +137,35 @@ def test_a_run_of_another_recipe_is_not_taken(
     )
 
 
+def test_a_row_may_be_a_file_of_ones_own(data: Path, tmp_path: Path) -> None:
+    shutil.copy(recipes_folder() / "otsu.toml", tmp_path / "quicker.toml")
+    rows = ("otsu", str(tmp_path / "quicker.toml"))
+    found = compare(data, Plan(rows, 1, Wishes()), tmp_path / "out", "cpu", Recorder())
+    first, second = list(csv.DictReader(found.table.csv().splitlines()))
+    assert (first["method"], second["method"]) == ("OTSU", "quicker")
+    assert first["accuracy"] == second["accuracy"]
+    assert (tmp_path / "out" / "runs" / "quicker-seed0").is_dir()
+
+
+def test_several_processes_do_not_all_compare(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "some")
+    with pytest.raises(UsageError) as raised:
+        compare(data, Plan(("otsu",), 1, Wishes()), tmp_path / "out", "cpu", Recorder())
+    assert str(raised.value) == (
+        "compare runs in one process, found torchrun's. Train the rows with torchrun into "
+        "OUT/runs, then compare without it"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         Plan(("otsu", "otsu"), 1, Wishes()).entries()
+    assert str(raised.value) == "--rows: otsu is named more than once"
+    with pytest.raises(UsageError) as raised:
+        Plan(("otsu", "mine/otsu.toml"), 1, Wishes()).entries()
     assert str(raised.value) == "--rows: otsu is named more than once"
     untested = write_data_set(tmp_path / "untested")
     (untested / "dataset.toml").write_text("[split]\ntrain = 0.9\nval = 0.1\n", encoding="utf-8")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hptl_deploy.datasets import DataSet, load_data_set
-from hptl_deploy.errors import DataSetError, Interrupted, RunError
+from hptl_deploy.datasets import DataSet
+from hptl_deploy.errors import DataSetError, Interrupted, RunError, UsageError
 from hptl_deploy.files import sha256_file, write_json, write_text
 from hptl_deploy.sink import Sink
 from hptl_train.compare.methods import Method, load_method
@@ -29,10 +29,11 @@ from hptl_train.compare.scoring import Scores, map_file, read_map, score_method,
 from hptl_train.compare.table import Table
 from hptl_train.compare.timing import seconds_per_image
 from hptl_train.compare.training import finished_run
-from hptl_train.devices import Team, open_team
+from hptl_train.devices import Team, open_team, under_torchrun
+from hptl_train.prepare import checked_data
 from hptl_train.recipe import ComputeTable
 from hptl_train.record import describe_data, versions
-from hptl_train.run_folder import RunFolder
+from hptl_train.run_folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,11 +61,15 @@ def compare(data: Path, plan: Plan, out: Path, device: str, sink: Sink) -> Compa
     another comparison, RecipeError, UsageError and EnvironmentLacks as training does, and
     Interrupted with what is finished kept.
     """
+    if under_torchrun():
+        raise UsageError(
+            "compare runs in one process, found torchrun's",
+            hint="Train the rows with torchrun into OUT/runs, then compare without it",
+        )
     entries = plan.entries()
-    data_set = load_data_set(data, verify=True)
-    for split in ("train", "test"):
-        if not data_set.split(split):
-            raise DataSetError(f"data set {data_set.root}: its {split} split is empty")
+    data_set = checked_data(data)
+    if not data_set.split("test"):
+        raise DataSetError(f"data set {data_set.root}: its test split is empty")
     work = _Work(plan, entries, data_set, out, device, sink)
     work.claim()
     try:
@@ -114,7 +119,7 @@ class _Work:
 
     def done(self) -> Comparison:
         """Train, score, time and draw whatever is missing."""
-        scores: dict[str, list[Scores]] = {row: [] for row in self.plan.rows}
+        scores: dict[str, list[Scores]] = {entry.row: [] for entry in self.entries}
         runs: dict[str, RunFolder] = {}
         for number, entry in enumerate(self.entries, start=1):
             self.sink.note(f"{number} of {len(self.entries)}: {title_of(entry.row)}, {entry.name}")
@@ -159,7 +164,7 @@ class _Work:
     def _seconds(self, runs: dict[str, RunFolder]) -> dict[str, float]:
         """Times of these very runs on this device: taken again when one of them is new."""
         path = self.out / "times.json"
-        state = {row: sha256_file(run.path / "run.json") for row, run in runs.items()}
+        state = {row: sha256_file(run.path / RUN_FILE) for row, run in runs.items()}
         state["device"] = str(self.team.device)
         if path.is_file():
             stored = json.loads(path.read_text(encoding="utf-8"))

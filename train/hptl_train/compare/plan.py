@@ -55,7 +55,8 @@ class Plan:
         Raises RecipeError when a row's recipe, or a wish for it, makes no sense, and
         UsageError for a row that is named twice.
         """
-        twice = sorted({row for row in self.rows if self.rows.count(row) > 1})
+        keys = [key_of(row) for row in self.rows]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise UsageError(f"--rows: {', '.join(twice)} is named more than once")
         return [entry for seed in range(self.seeds) for entry in self._of_seed(seed)]
@@ -65,11 +66,16 @@ class Plan:
             recipe = load_recipe(row)
             wishes = replace(self.wishes.fitting(recipe), recipe=row, seed=seed)
             wished = wishes.chain(recipe) if isinstance(recipe, Recipe) else wishes.rival(recipe)
-            yield Entry(Path(row).stem, seed, wished, wishes)
+            yield Entry(key_of(row), seed, wished, wishes)
 
     def to_json(self) -> dict[str, Any]:
         """What must be the same when a comparison goes on: rows and seeds may be added."""
         return {key: value for key, value in vars(self.wishes).items() if value is not None}
+
+
+def key_of(row: str) -> str:
+    """The name of a row's runs: its recipe's, of a TOML file the file's."""
+    return Path(row).stem if row.endswith(".toml") else row
 
 
 def title_of(row: str) -> str:

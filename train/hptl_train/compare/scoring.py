@@ -12,11 +12,11 @@ import numpy as np
 
 from hptl_deploy.datasets import DataSet
 from hptl_deploy.files import atomic_path, sha256_file, write_json
-from hptl_deploy.measurement.scores import Confusion
-from hptl_deploy.phases import IGNORE, Phase, palette
+from hptl_deploy.phases import Phase, palette
 from hptl_deploy.sink import Sink
 from hptl_train.compare.methods import Method
 from hptl_train.run_folder import RUN_FILE, RunFolder
+from hptl_train.validation import Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,20 +61,16 @@ def score_method(
     with sink.progress(f"{title}: scoring", len(train) + len(test), "micrographs") as bar:
         losses = []
         for split in (train, test):
-            confusion = Confusion(data_set.phases)
-            total, labelled, without = 0.0, 0, False
+            tally = Tally(data_set.phases)
             for sample in split:
                 pixels, labels = data_set.read(sample)
                 found = method.judged(pixels, labels)
-                without = without or found.loss is None
-                total += found.loss or 0.0
-                labelled += int((labels != IGNORE).sum())
-                confusion.add(labels, found.classes)
+                tally.add(labels, found)
                 if split is test:
                     write_map(map_file(folder, sample), found.classes, data_set.phases)
                 bar.advance()
-            losses.append(None if without or not labelled else total / labelled)
-    scores = Scores(losses[0], losses[1], confusion.to_json())
+            losses.append(tally.mean_loss)
+    scores = Scores(losses[0], losses[1], tally.confusion.to_json())
     write_json(
         folder / "scores.json",
         {"run_sha256": sha256_file(run.path / RUN_FILE), **vars(scores)},
@@ -84,7 +80,7 @@ def score_method(
 
 def map_file(folder: Path, sample: Sample) -> Path:
     """Where a test micrograph's class map lies."""
-    return folder / f"{sample.image.stem}.png"
+    return folder / f"{sample.stem}.png"
 
 
 def write_map(path: Path, classes: NDArray[np.uint8], phases: Sequence[Phase]) -> None:

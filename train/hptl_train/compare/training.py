@@ -22,7 +22,7 @@ def finished_run(entry: Entry, data_set: DataSet, runs: Path, device: str, sink:
     """
     run = RunFolder(runs / entry.name)
     if not run.path.exists():
-        start_run(data_set.root, entry.wishes, entry.name, runs, device, sink).train()
+        start_run(data_set, entry.wishes, entry.name, runs, device, sink).train()
         return run
     record = run.read()
     if record["data"]["sha256"] != data_set.sha256:

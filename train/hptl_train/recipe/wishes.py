@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from hptl_train.recipe.recipe import Recipe, RivalRecipe, parse_recipe
 from hptl_train.recipe.tables import RANDOM, SOURCE_NONE, WEIGHTS
 
 _BLOCKS = 5
+_WARM_UP = 0.2
+"""Share of a one-cycle step's iterations in which the rate rises: the recipes' own."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class Wishes:
     iterations: int | None = None
     budget: float | None = None
     """A factor on every step's iterations."""
+    source_iterations: int | None = None
+    """Of the steps with a source domain; takes precedence over the two above."""
+    one_cycle: float | None = None
+    """Highest learning rate of the target steps' one-cycle schedule."""
     batch: int | None = None
     seed: int | None = None
     input_scale: int | None = None
@@ -35,6 +42,13 @@ class Wishes:
     vgg19_weights: str | None = None
     """A file that replaces the steps with a source domain."""
     precision: str | None = None
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Wishes:
+        """The wishes among a command's options, which bear the same names."""
+        own: dict[str, Any] = {field.name: options.get(field.name) for field in fields(cls)}
+        plain: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in own.items()}
+        return cls(**plain)
 
     def command(self) -> str:
         """The command line that asks for it; folders, which are this machine's, are left out."""
@@ -74,7 +88,7 @@ class Wishes:
         if self.precision is not None:
             table["compute"]["precision"] = self.precision
         for step in table["steps"]:
-            step["iterations"] = self._iterations(step["iterations"])
+            self._pace(step)
             step["batch"] = self.batch or step["batch"]
         self._restart(recipe, table)
         return parse_recipe(table, f"recipe {recipe.name} with these options")
@@ -87,8 +101,22 @@ class Wishes:
         if recipe.network is None:
             kept = replace(kept, channels=None, fc=None)
         if not _has_source(recipe):
-            kept = replace(kept, source_data=None, vgg19_weights=None)
+            kept = replace(kept, source_data=None, vgg19_weights=None, source_iterations=None)
         return kept
+
+    def _pace(self, step: dict[str, Any]) -> None:
+        """How long a step is, and at which rate it learns."""
+        step["iterations"] = self._iterations(step["iterations"])
+        if step["network"] == "vgg19":
+            step["iterations"] = self.source_iterations or step["iterations"]
+        elif self.one_cycle is not None:
+            if self.one_cycle <= 0:
+                raise RecipeError(
+                    f"--one-cycle {self.one_cycle:g}: expected a learning rate above 0, such as "
+                    "0.001"
+                )
+            schedule = {"name": "one-cycle", "warm_up": _WARM_UP}
+            step["optimiser"] |= {"learning_rate": self.one_cycle, "schedule": schedule}
 
     def _iterations(self, published: int) -> int:
         if self.budget is None:
@@ -117,13 +145,13 @@ class Wishes:
 
     def _restart(self, recipe: Recipe, table: dict[str, Any]) -> None:
         """Put another source domain, published weights or nothing in place of step 1."""
-        for option, value in (
-            ("--source-data", self.source_data),
-            ("--vgg19-weights", self.vgg19_weights),
-        ):
-            if value is None or _has_source(recipe):
-                continue
-            if value != SOURCE_NONE:
+        source = {
+            "--source-data": None if self.source_data == SOURCE_NONE else self.source_data,
+            "--vgg19-weights": self.vgg19_weights,
+            "--source-iterations": self.source_iterations,
+        }
+        for option, value in source.items():
+            if value is not None and not _has_source(recipe):
                 raise RecipeError(
                     f"{option} {value}: recipe {recipe.name} has no step with a source domain"
                 )
