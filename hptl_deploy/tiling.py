@@ -117,15 +117,20 @@ class FramePlan:
         rows, columns = self.core or padded.shape
         for y in range(0, padded.height, rows):
             for x in range(0, padded.width, columns):
-                write = Region(y, min(y + rows, self.height), x, min(x + columns, self.width))
-                # Never empty: the padding is shorter than one stride.
-                read = Region(
-                    max(0, y - self.halo),
-                    min(padded.height, y + rows + self.halo),
-                    max(0, x - self.halo),
-                    min(padded.width, x + columns + self.halo),
-                )
-                yield Tile(read, write)
+                yield self.tile_at(y, x, rows, columns)
+
+    def tile_at(self, y: int, x: int, rows: int, columns: int) -> Tile:
+        """The core of `rows` x `columns` at (y, x), on the stride's grid, read with its halo."""
+        padded = self.padded
+        # Never empty: the padding is shorter than one stride.
+        write = Region(y, min(y + rows, self.height), x, min(x + columns, self.width))
+        read = Region(
+            max(0, y - self.halo),
+            min(padded.height, y + rows + self.halo),
+            max(0, x - self.halo),
+            min(padded.width, x + columns + self.halo),
+        )
+        return Tile(read, write)
 
     @property
     def largest_read(self) -> tuple[int, int]:

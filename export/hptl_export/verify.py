@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 
-from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
+from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine, load_onnxruntime, session_options
 from hptl_deploy.errors import VerificationError
 from hptl_deploy.model import INPUT, Model
 from hptl_export.graph import LOGITS
@@ -159,10 +159,8 @@ def _check_classes(
 @contextmanager
 def _onnx_logits(shown: onnx.ModelProto) -> Iterator[Logits]:
     """The logits of a temporary file of the graph that shows them."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
+    ort = load_onnxruntime()
+    options = session_options(ort)
     # On Windows the file cannot be removed while the session holds it.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "logits.onnx"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hptl_deploy.cli.opening import say_synthetic
 from hptl_deploy.cli.output import JsonOption, Output, output
 from hptl_deploy.cli.use import ModelsOption
 
@@ -48,8 +49,7 @@ def features(
     options = FeatureOptions(image=image, out=out, layers=_names(layers), maps=maps, at=_place(at))
     found = load_model(find_model(model, models))
     sink.note(f"model {found.card.name} ({found.sha256[:12]}, {found.path})")
-    if found.card.synthetic:
-        sink.note(f"model {found.card.name} learned from synthetic micrographs alone")
+    say_synthetic(found, sink)
     shown = show_features(options, found, sink)
     _show(sink, shown)
     sink.document(

@@ -116,6 +116,11 @@ def _document(message: str, code: int) -> None:
 def _foreign(error: Exception) -> tuple[str, int]:
     """(sentence, exit code) for an error that is none of ours."""
     if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, NotADirectoryError):
+            return (
+                f"{error.filename}: expected a folder's path, but a part of it is a file. Name "
+                "another place"
+            ), EXIT_ENVIRONMENT
         # A full disk, a missing right, a folder that went away: not the program's fault.
         reason = error.strerror or type(error).__name__
         return f"{error.filename}: the file system refuses it ({reason})", EXIT_ENVIRONMENT

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hptl_deploy.engines import Engine
+    from hptl_deploy.model import Model
     from hptl_deploy.sink import Sink
 
 
@@ -43,6 +44,12 @@ def opened_engine(
             "learned from synthetic micrographs of as-cast aluminium alone: check its overlays "
             "before trusting its numbers"
         )
-    elif model.card.synthetic:
-        sink.note(f"model {model.card.name} learned from synthetic micrographs alone")
+    else:
+        say_synthetic(model, sink)
     return engine
+
+
+def say_synthetic(model: Model, sink: Sink) -> None:
+    """Say so where a model has never seen a real micrograph."""
+    if model.card.synthetic:
+        sink.note(f"model {model.card.name} learned from synthetic micrographs alone")

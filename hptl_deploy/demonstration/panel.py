@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hptl_deploy.phases import Phase, palette
+from hptl_deploy.windows import window_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,24 +84,12 @@ def richest_part(truth: NDArray[np.uint8], phases: int) -> tuple[slice, slice]:
     """Where the rarest of the phases of `truth` [H, W] covers most: rows and columns."""
     height, width = truth.shape
     rows, columns = min(DETAIL[0], height), min(DETAIL[1], width)
-    tops = range(0, height - rows + 1, _STEP)
-    lefts = range(0, width - columns + 1, _STEP)
     second = [index for index in range(1, phases) if (truth == index).any()]
     if not second:
         return slice(0, rows), slice(0, columns)
-    # Sums over rectangles from sums over everything above and left of a pixel.
-    tables = [
-        np.pad((truth == index).cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
-        for index in second
-    ]
-    _, top, left = max(
-        (min(_sum(table, top, left, rows, columns) for table in tables), -top, -left)
-        for top in tops
-        for left in lefts
-    )
-    return slice(-top, -top + rows), slice(-left, -left + columns)
-
-
-def _sum(table: NDArray[np.int64], top: int, left: int, rows: int, columns: int) -> int:
-    bottom, right = top + rows, left + columns
-    return int(table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left])
+    covered = np.min([window_sums(truth == index, rows, columns) for index in second], axis=0)
+    # Of equals, the uppermost, then leftmost.
+    tops_lefts = covered[::_STEP, ::_STEP]
+    found = np.unravel_index(int(tops_lefts.argmax()), tops_lefts.shape)
+    top, left = (int(place) * _STEP for place in found)
+    return slice(top, top + rows), slice(left, left + columns)

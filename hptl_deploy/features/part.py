@@ -21,7 +21,7 @@ from hptl_deploy.errors import MicrographError, UsageError
 from hptl_deploy.features.layers import Layer
 from hptl_deploy.model import ModelCard
 from hptl_deploy.segmentation.memory import gib
-from hptl_deploy.tiling import FramePlan, Region, Tile
+from hptl_deploy.tiling import FramePlan, Tile
 
 LARGEST = 512
 """Rows and columns of the part, at most; micrograph pixels."""
@@ -75,16 +75,7 @@ def bytes_per_pixel(card: ModelCard, layers: Sequence[Layer]) -> float:
 def _tile(plan: FramePlan, side: int, x: int, y: int) -> Tile:
     """The part of `side` pixels round (x, y), and its halo, both clipped to the frame."""
     top, left = _start(plan, plan.height, side, y), _start(plan, plan.width, side, x)
-    bottom, right, padded = top + side, left + side, plan.padded
-    return Tile(
-        read=Region(
-            max(0, top - plan.halo),
-            min(padded.height, bottom + plan.halo),
-            max(0, left - plan.halo),
-            min(padded.width, right + plan.halo),
-        ),
-        write=Region(top, min(bottom, plan.height), left, min(right, plan.width)),
-    )
+    return plan.tile_at(top, left, side, side)
 
 
 def _start(plan: FramePlan, length: int, side: int, centre: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,14 @@ from hptl_train.pretrained import Pretrained
 from hptl_train.recipe import RANDOM, WEIGHTS, Recipe, StepTable, ValidationTable
 from hptl_train.record import (
     describe_sources,
+    mark_finished,
     result_line,
+    say_report,
     started_record,
     step_entry,
     unfound_warnings,
 )
-from hptl_train.run_folder import FINISHED, RunFolder
+from hptl_train.run_folder import RunFolder
 from hptl_train.run_report import write_report
 from hptl_train.source_validation import source_scores
 from hptl_train.transfer import transfer
@@ -127,8 +128,7 @@ class Chain:
         for text in unfound_warnings(record):
             self.sink.note(f"warning: {text}")
         if self.team.leads:
-            record["state"] = FINISHED
-            record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+            mark_finished(record)
             self._report(record)
             self.run.write(record)
         return record
@@ -228,8 +228,7 @@ class Chain:
         report = transfer(*self._origin(step), network, step.network, step.transfer)
         if self.team.leads:
             write_json(folder / "transfer.json", report.to_json())
-        for line in report.lines():
-            self.sink.note(f"{step.name}: {line}" if not line.startswith(" ") else line)
+        say_report(self.sink, step.name, report.lines())
         return report.copied_count
 
     def _batches(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.files import atomic_path
+from hptl_train.metrics import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ def draw_curves(metrics: Path, picture: Path, title: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    lines = read_metrics(metrics)
     steps = list(dict.fromkeys(line["step"] for line in lines))
     figure, axes = plt.subplots(
         1, len(steps), figsize=(1 + 3.2 * len(steps), 3.4), squeeze=False, layout="constrained"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import tomli_w
@@ -12,9 +11,9 @@ import tomli_w
 from hptl_deploy.datasets import DataSet
 from hptl_deploy.sink import Sink
 from hptl_train.recipe import RivalRecipe
-from hptl_train.record import started_record
+from hptl_train.record import mark_finished, started_record
 from hptl_train.rivals import make_rival
-from hptl_train.run_folder import FINISHED, RunFolder
+from hptl_train.run_folder import RunFolder
 
 
 @dataclass
@@ -49,8 +48,7 @@ class Fitting:
         rival.fit(frames, len(self.data_set.phases), self.recipe.seed)
         rival.save(self.run.rival)
         record["seconds"] = round(time.monotonic() - begun, 1)
-        record["state"] = FINISHED
-        record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+        mark_finished(record)
         self.run.write(record)
         self.sink.note(
             f"{self.recipe.method}: fitted on {len(frames)} micrographs in "

@@ -16,7 +16,7 @@ from hptl_train.devices import Team, open_team
 from hptl_train.fitting import Fitting
 from hptl_train.pretrained import Pretrained, read_vgg19_weights
 from hptl_train.recipe import AnyRecipe, Recipe, RivalRecipe, Wishes, load_recipe
-from hptl_train.record import describe_sources
+from hptl_train.record import describe_sources, say_report
 from hptl_train.run_folder import RUNNING, RunFolder, find_run, new_run
 
 DEFAULT_RECIPE = "hptl"
@@ -129,8 +129,7 @@ def _say_start(chain: Chain) -> None:
     if not chain.sources and not chain.pretrained:
         note(f"no source domain: step {chain.recipe.steps[0].name} starts from random weights")
     for step_name, weights in chain.pretrained.items():
-        for line in weights.report:
-            note(f"{step_name}: {line}" if not line.startswith(" ") else line)
+        say_report(chain.sink, step_name, weights.report)
     for step_name, source in chain.sources.items():
         note(f"source domain of step {step_name}: {source.name} (--source-data changes it)")
 

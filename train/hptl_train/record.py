@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import torch
 
 from hptl_deploy import __version__
 from hptl_deploy.datasets import DataSet
-from hptl_deploy.sink import figure
+from hptl_deploy.sink import Sink, figure
 from hptl_train.data.source import Source
 from hptl_train.job import StepOutcome
 from hptl_train.recipe import AnyRecipe, StepTable
-from hptl_train.run_folder import RUN_SCHEMA, RUN_TOOL, RUNNING
+from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUN_TOOL, RUNNING
 
 
 def started_record(
@@ -27,7 +27,7 @@ def started_record(
         "tool": RUN_TOOL,
         "schema": RUN_SCHEMA,
         "state": RUNNING,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
         "recipe": recipe.name,
         "command": command,
         "seed": recipe.seed,
@@ -37,6 +37,21 @@ def started_record(
         "device": device,
         "steps": [],
     }
+
+
+def mark_finished(record: dict[str, Any]) -> None:
+    """Say in run.json's `record` that the run has come to its end now."""
+    record |= {"state": FINISHED, "finished": _now()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def say_report(sink: Sink, step: str, lines: Iterable[str]) -> None:
+    """Note a report on what a step starts from; indented lines belong to the one before."""
+    for line in lines:
+        sink.note(line if line.startswith(" ") else f"{step}: {line}")
 
 
 def describe_data(data_set: DataSet) -> dict[str, Any]:

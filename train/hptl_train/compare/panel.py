@@ -10,6 +10,7 @@ import numpy as np
 
 from hptl_deploy.files import atomic_path
 from hptl_deploy.phases import IGNORE, Colour, Phase, palette
+from hptl_deploy.windows import window_sums
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,14 +51,7 @@ def busiest_window(differ: NDArray[np.float64]) -> tuple[int, int, int, int]:
     height, width = differ.shape
     rows = min(height, max(32, height // _DETAIL_SHARE))
     columns = min(width, max(32, width // _DETAIL_SHARE))
-    # Sums over rectangles from sums over everything above and left of a pixel.
-    table = np.pad(differ.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    sums = (
-        table[rows:, columns:]
-        - table[:-rows, columns:]
-        - table[rows:, :-columns]
-        + table[:-rows, :-columns]
-    )
+    sums = window_sums(differ, rows, columns)
     top, left = np.unravel_index(int(sums.argmax()), sums.shape)
     return int(top), int(left), rows, columns
 
@@ -79,6 +73,7 @@ def draw_panel(
     mpl.use("Agg")
     from matplotlib import pyplot as plt
     from matplotlib.patches import Patch, Rectangle
+    from PIL import Image
 
     window = busiest_window(disagreement(list(maps.values()), truth, len(phases)))
     colours = palette(phases)
@@ -101,7 +96,13 @@ def draw_panel(
     for number, (name, tile) in enumerate(tiles.items()):
         line, column = divmod(number, _COLUMNS)
         whole, detail = axes[2 * line][column], axes[2 * line + 1][column]
-        _show(whole, tile[::step, ::step] if name != "original" else _reduced(tile, step), name)
+        # Every n-th pixel of a micrograph would be noise; classes have no mean.
+        small = (
+            np.array(Image.fromarray(tile).reduce(step))
+            if name == "original"
+            else tile[::step, ::step]
+        )
+        _show(whole, small, name)
         box = (left / step, top / step), columns / step, rows / step
         whole.add_patch(Rectangle(*box, fill=False, edgecolor="cyan", linewidth=1.2))
         _show(detail, tile[top : top + rows, left : left + columns], "")
@@ -118,14 +119,6 @@ def draw_panel(
 def _share(colour: Colour) -> tuple[float, float, float]:
     red, green, blue = colour
     return red / 255, green / 255, blue / 255
-
-
-def _reduced(pixels: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Means over blocks: every n-th pixel of a micrograph would be noise."""
-    height, width = (length // step * step for length in pixels.shape[:2])
-    blocks = pixels[:height, :width].reshape(height // step, step, width // step, step, 3)
-    reduced: NDArray[np.uint8] = np.rint(blocks.mean((1, 3))).astype(np.uint8)
-    return reduced
 
 
 def _show(axis: Axes, picture: NDArray[np.uint8], title: str) -> None:
