@@ -1,0 +1,140 @@
+"""One engine and its record, built from a model file. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TypeVar
+
+import onnx
+
+from hptl_deploy import __version__
+from hptl_deploy.engines.flavour import Flavour, Trt, new_logger, tidy
+from hptl_deploy.engines.machine import Card
+from hptl_deploy.engines.record import ENGINES_FOLDER, EngineRecord, Fit, record_path
+from hptl_deploy.errors import EngineError, EnvironmentLacks
+from hptl_deploy.files import TEMPORARY_SUFFIX, atomic_path, write_text
+from hptl_deploy.model import Model
+from hptl_deploy.sink import Sink
+from hptl_export.engine.graph import graph_for_tensorrt
+from hptl_export.engine.network import add_profiles, parse, set_target
+from hptl_export.engine.progress import PERCENT, Progress, monitor
+from hptl_export.engine.timing import attach_timings, keep_timings, timing_file
+
+T = TypeVar("T")
+
+_LEFTOVER_SECONDS = 3600
+"""A file half-written for longer than this is what a killed process left; writing takes seconds,
+and another process may be at it."""
+
+
+def build_engine(model: Model, flavour: Flavour, fit: Fit, sink: Sink) -> Path:
+    """Build what `fit` says and write it with its record into the model's folder of engines.
+
+    Both files appear whole or not at all, the record last. Raises ModelError where the model
+    cannot be built, EngineError where building fails, EnvironmentLacks where the flavour needs
+    a card that does not answer. Ctrl-C ends the build at its next step.
+    """
+    began = time.monotonic()
+    graph = graph_for_tensorrt(model)
+    title = f"{model.card.name} {fit.precision} for {flavour.title}"
+    with sink.progress(title, PERCENT, "%") as bar:
+        plan = _interruptible(
+            lambda stop: _serialised(model, flavour, fit, graph, Progress(bar, stop))
+        )
+    return _write(model, fit, plan, time.monotonic() - began)
+
+
+def _interruptible(work: Callable[[threading.Event], T]) -> T:
+    """Run `work(stop)` in a thread and wait for it; an interrupt sets `stop` and waits for it.
+
+    The builder calls back from inside its own code, where an interrupt must not be raised.
+    """
+    stop = threading.Event()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="build") as pool:
+        future = pool.submit(work, stop)
+        try:
+            # In turns: a wait without end cannot be interrupted on every system.
+            while not future.done():
+                wait([future], timeout=0.1)
+        except BaseException:
+            stop.set()
+            raise
+        return future.result()
+
+
+def _serialised(model: Model, flavour: Flavour, fit: Fit, graph: bytes, progress: Progress) -> Trt:
+    """The engine's bytes, a buffer of the flavour's own."""
+    trt = flavour.trt
+    logger, messages = new_logger(flavour)
+    try:
+        builder = trt.Builder(logger)
+    except (TypeError, RuntimeError) as exc:
+        raise EnvironmentLacks(
+            f"{flavour.title} cannot build on this machine ({messages.cause()})",
+            hint="Check the driver with nvidia-smi",
+        ) from exc
+    network = parse(flavour, builder, logger, messages, graph, model.path)
+    config = builder.create_builder_config()
+    if config is None:
+        raise EngineError(f"{flavour.title} cannot make a configuration ({messages.cause()})")
+    if hasattr(trt.BuilderFlag, "TF32"):
+        # fp32 means fp32: tensor cores would round every factor to 10 bits.
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if not isinstance(fit.gpu, Card):
+        set_target(flavour, config, fit.gpu)
+    add_profiles(flavour, builder, config, fit.profiles)
+    watching = monitor(flavour, progress)
+    config.progress_monitor = watching
+    # A portable engine is built without measuring: its flavour takes a timing cache and warns.
+    timings = timing_file(flavour, fit.gpu) if isinstance(fit.gpu, Card) else None
+    if timings is not None:
+        attach_timings(config, timings)
+    messages.forget()
+    try:
+        plan = builder.build_serialized_network(network, config)
+    except RuntimeError as exc:
+        raise EngineError(_failed(model, flavour, fit, tidy(str(exc)))) from exc
+    if plan is None or plan.nbytes == 0:
+        raise EngineError(_failed(model, flavour, fit, messages.cause()))
+    if timings is not None:
+        keep_timings(config, timings)
+    return plan
+
+
+def _failed(model: Model, flavour: Flavour, fit: Fit, reason: str) -> str:
+    return (
+        f"{model.path}: {flavour.title} {flavour.version} failed to build it for {fit.profiles} "
+        f"({reason})"
+    )
+
+
+def _write(model: Model, fit: Fit, plan: Trt, seconds: float) -> Path:
+    folder = model.path.parent / ENGINES_FOLDER
+    path = folder / fit.file_name()
+    _clear_leftovers(folder)
+    content = memoryview(plan)
+    record = EngineRecord(
+        **vars(fit),
+        engine_sha256=hashlib.sha256(content).hexdigest(),
+        made_with={
+            "hptl-deploy": __version__,
+            "onnx": onnx.__version__,
+            "seconds": f"{seconds:.1f}",
+        },
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    write_text(record_path(path), record.to_json())
+    return path
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Delete what killed builds left half-written."""
+    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+            leftover.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""An engine that fits, found or built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from hptl_deploy.engines.flavour import Flavour
+from hptl_deploy.engines.machine import Machine, this_machine
+from hptl_deploy.engines.record import (
+    ENGINES_FOLDER,
+    differences,
+    read_record,
+    record_path,
+)
+from hptl_deploy.engines.wanted import profiles_for, wanted
+from hptl_deploy.errors import ModelError
+from hptl_deploy.files import sha256_file
+from hptl_deploy.model import Model
+from hptl_deploy.sink import Silent, Sink
+from hptl_export.engine.build import build_engine
+
+_SUPERSEDED = {"onnx_sha256", "version", "driver"}
+"""Fields that go on and do not come back: an engine that differs in these alone is replaced by
+the new one. One for another card, system or frame may be another machine's, or next week's."""
+
+
+def ensure_engine(
+    model: Model,
+    flavour: Flavour,
+    *,
+    machine: Machine | None = None,
+    frame: tuple[int, int] | None = None,
+    target: str | None = None,
+    sink: Sink | None = None,
+) -> Path:
+    """The path of an engine of `model` that fits this machine, built where there is none.
+
+    `frame` is (rows, columns) of the frame profile; without it an engine for any frame will do,
+    and one that must be built is for the paper's. `machine` is this one unless given, `target` as
+    in `hptl_deploy.engines.wanted`. `sink` is told what an engine there does not fit for, and
+    shows the build's progress. Engines that the new one replaces are deleted.
+
+    Raises what `wanted` and `build_engine` raise. The file's bytes come from
+    `hptl_deploy.engines.record.read_engine`, which checks them once more; without `frame`, what
+    it checks against is `any_profiles`.
+    """
+    sink = sink or Silent()
+    machine = machine or this_machine()
+    fit = wanted(
+        model,
+        flavour,
+        machine,
+        profiles_for(model.card, frame) if frame else profiles_for(model.card),
+        target,
+    )
+    folder = model.path.parent / ENGINES_FOLDER
+    stale: list[tuple[Path, dict[str, str]]] = []
+    damaged: list[str] = []
+    for engine in _engines(folder, fit.precision):
+        try:
+            record = read_record(engine)
+            changed = differences(record, fit)
+            if not changed.keys() - ({"profiles"} if frame is None else set()):
+                if _is_whole(engine, record.engine_sha256):
+                    return engine
+                damaged.append(f"{engine}: is not the file that was built")
+            else:
+                stale.append((engine, changed))
+        except ModelError as exc:
+            damaged.append(exc.message)
+    sink.note(_why(model, flavour, stale, damaged))
+    built = build_engine(model, flavour, fit, sink)
+    for engine, changed in stale:
+        # The new one may have taken the old one's name.
+        if engine != built and (changed.keys() <= _SUPERSEDED or "onnx_sha256" in changed):
+            _delete(engine)
+    return built
+
+
+def _engines(folder: Path, precision: str) -> Iterator[Path]:
+    """Engines of this precision with a record, the newest first."""
+    records = [path for path in folder.glob(f"{precision}-*.json") if path.is_file()]
+    for path in sorted(records, key=lambda path: (-path.stat().st_mtime_ns, path.name)):
+        yield path.with_suffix(".engine")
+
+
+def _is_whole(engine: Path, sha256: str) -> bool:
+    try:
+        return sha256_file(engine) == sha256
+    except OSError:
+        return False
+
+
+def _why(
+    model: Model, flavour: Flavour, stale: list[tuple[Path, dict[str, str]]], damaged: list[str]
+) -> str:
+    """One sentence: what is built, and what is wrong with the engine that comes closest."""
+    what = f"{model.card.precision} engine of {model.card.name} for {flavour.title}"
+    if damaged:
+        return f"{damaged[0]}; building the {what} again"
+    if stale:
+        engine, changed = min(stale, key=lambda entry: len(entry[1]))
+        return f"{engine}: does not fit ({'; '.join(changed.values())}); building the {what} again"
+    return f"building the {what} {flavour.version}"
+
+
+def _delete(engine: Path) -> None:
+    # On Windows a file in use stays; the next build tries again.
+    with suppress(OSError):
+        record_path(engine).unlink(missing_ok=True)
+        engine.unlink(missing_ok=True)
