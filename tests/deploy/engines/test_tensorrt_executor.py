@@ -332,6 +332,18 @@ def test_a_workspace_waits_for_its_turn_before_it_grows() -> None:
         assert not memory.live["HostDeviceBuffer"]
 
 
+def test_a_workspace_that_could_not_grow_is_empty() -> None:
+    with HostMemory(capacity=1000) as memory, memory.active():
+        workspace = Workspace(memory)
+        workspace.reserve(600)
+        with pytest.raises(OutOfDeviceMemory):
+            workspace.reserve(2000)
+        assert (workspace.pointer, workspace.nbytes) == (0, 0)
+        workspace.reserve(900)  # what it held before is free
+        assert workspace.nbytes == 900
+        workspace.close()
+
+
 # The library itself.
 
 
