@@ -51,7 +51,8 @@ def random_model(width: float, input_scale: int, folder: Path) -> Path:
 
     from hptl_deploy.model import ModelCard
     from hptl_deploy.phases import PAPER_PHASES
-    from hptl_export.graph import export_graph, without_logits, write_model
+    from hptl_export.files import without_logits, write_model
+    from hptl_export.graph import export_graph
     from hptl_train.networks import FCN, Segmenter, Sizes
     from hptl_train.networks.init import initialise
     from hptl_train.networks.reach import halo

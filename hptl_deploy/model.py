@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hptl_deploy.errors import InputError, ModelError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.phases import Phase, phases_from_json
+from hptl_deploy.probe import Probe
 
 if TYPE_CHECKING:
     import onnx
@@ -25,6 +26,10 @@ INPUT = "micrograph"
 OUTPUTS = ("classes", "confidence")
 MODEL_FILE = "model.onnx"
 PRECISIONS = ("fp32", "fp16", "int8")
+MODEL_FILES = {"fp32": MODEL_FILE, "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+"""What a model folder calls its file of each precision."""
+INT8_TARGETS = ("cpu", "tensorrt")
+"""What an int8 model is written for: the forms that run fastest differ."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class ModelCard:
     """Pixels round a core that its classes may depend on; micrograph pixels, a multiple of
     the stride."""
     bytes_per_pixel: float
-    """Peak memory per micrograph pixel, measured at export (fp32, ONNX Runtime, CPU)."""
+    """Peak memory per micrograph pixel, measured at export (this file, ONNX Runtime, CPU)."""
     pixel_size_um: float | None
     """Of the micrographs it was trained on; None where unknown."""
     synthetic: bool = False
@@ -82,10 +87,12 @@ class ModelCard:
     data_licence: str = "not stated"
     made_with: dict[str, str] = field(default_factory=dict)
     """Versions of what trained and exported it."""
+    probe: Probe | None = None
+    """Of an int8 model: what a processor must reproduce before its results are trusted."""
 
     def to_json(self) -> str:
         """The JSON text stored in the ONNX file."""
-        document = {
+        document: dict[str, Any] = {
             "schema": CARD_SCHEMA,
             "name": self.name,
             "network": self.network,
@@ -105,6 +112,8 @@ class ModelCard:
             "licence": {"weights": self.weights_licence, "data": self.data_licence},
             "made_with": self.made_with,
         }
+        if self.probe is not None:
+            document["probe"] = self.probe.to_json()
         return json.dumps(document, ensure_ascii=False)
 
     @classmethod
@@ -158,6 +167,7 @@ class ModelCard:
             weights_licence=str(document["licence"]["weights"]),
             data_licence=str(document["licence"]["data"]),
             made_with=dict(document.get("made_with", {})),
+            probe=Probe.from_json(document["probe"]) if document.get("probe") else None,
         )
 
     def _check(self, where: str) -> None:
@@ -178,6 +188,11 @@ class ModelCard:
             problems.append(f"pixel_size_um {self.pixel_size_um} is not plausible")
         if self.synthetic not in (True, False):
             problems.append(f"synthetic {self.synthetic!r} is not true or false")
+        probe = self.probe
+        if probe and self.stride > 0 and (probe.height % self.stride or probe.width % self.stride):
+            problems.append(
+                f"a probe of {probe.height} x {probe.width} px is none of stride {self.stride}"
+            )
         if problems:
             raise ModelError(
                 f"{where}: its model card cannot be right: {'; '.join(problems)}",

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from hptl_deploy.errors import VerificationError
-from hptl_deploy.model import CARD_KEY, INPUT, OUTPUTS, ModelCard
+from hptl_deploy.model import INPUT, OUTPUTS
+from hptl_export.files import LOGITS
 from hptl_train.networks import Segmenter
 
 OPSET = 20
-LOGITS = "logits"
 
 _EXAMPLE_SIDE = 2
 """Strides: a dynamic dimension's example must be neither 0 nor 1."""
@@ -62,7 +61,8 @@ def decide(logits: Tensor) -> tuple[Tensor, Tensor]:
 def export_graph(segmenter: Segmenter, stride: int) -> onnx.ModelProto:
     """Trace the segmenter (on the CPU, in evaluation mode) into ONNX with dynamic N, H, W.
 
-    Its outputs are classes, confidence and logits; `without_logits` gives what is published.
+    Its outputs are classes, confidence and logits; `hptl_export.files.without_logits` gives what is
+    published.
     Raises VerificationError when the exporter fails or the result is no valid ONNX.
     """
     deployed = Deployed(segmenter).eval()
@@ -98,15 +98,6 @@ def export_graph(segmenter: Segmenter, stride: int) -> onnx.ModelProto:
     return proto
 
 
-def without_logits(shown: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with the logits inside only."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(shown)
-    (place,) = (n for n, value in enumerate(proto.graph.output) if value.name == LOGITS)
-    del proto.graph.output[place]
-    return proto
-
-
 def _tidy(proto: onnx.ModelProto) -> None:
     """Drop the exporter's notes (stack traces with file names) and name the dimensions."""
     for node in proto.graph.node:
@@ -128,10 +119,3 @@ def _tidy(proto: onnx.ModelProto) -> None:
         for place, name in zip(places, ("N", "H", "W"), strict=True):
             dims[place].Clear()
             dims[place].dim_param = name
-
-
-def write_model(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
-    """Write the graph with its card inside, one file."""
-    del proto.metadata_props[:]
-    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
-    path.write_bytes(proto.SerializeToString())

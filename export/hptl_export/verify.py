@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
 
-from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine, load_onnxruntime, session_options
+from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from hptl_deploy.errors import VerificationError
-from hptl_deploy.model import INPUT, Model
-from hptl_export.graph import LOGITS
+from hptl_deploy.model import Model
+from hptl_export.change import largest
+from hptl_export.files import Logits, onnx_logits
 from hptl_export.halo import CORE_STRIDES, change_beyond_halo, measured_reach
 from hptl_export.thresholds import CLASSES_PPM_FP32, HALO_FP32, LOGITS_FP32
 from hptl_train.networks import Segmenter
 from hptl_train.networks.reach import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
-
-    # float32 [K, H, W] of a frame uint8 [H, W, 3]
-    Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 _UNPUBLISHED = "Nothing was published"
 
@@ -74,9 +66,9 @@ def verify(
     """
     card = model.card
     found = _check_reach(segmenter.network.kind, card.input_scale, card.halo)
-    truths = [_torch_logits(segmenter, frame) for frame in frames]
-    with _onnx_logits(shown) as logits:
-        worst = _worst(
+    truths = [torch_logits(segmenter, frame) for frame in frames]
+    with onnx_logits(shown) as logits:
+        worst = largest(
             float(np.abs(logits(frame) - truth).max()) / float(np.abs(truth).max())
             for frame, truth in zip(frames, truths, strict=True)
         )
@@ -121,7 +113,7 @@ def _check_halo(
         change, wrong, of = change_beyond_halo(logits, large, halo, stride, seed=number)
         changes.append(change)
         moved, compared = moved + wrong, compared + of
-    worst = _worst(changes)
+    worst = largest(changes)
     if not worst <= HALO_FP32:
         raise VerificationError(
             f"what lies more than {halo} px away changes a logit by {worst:.2g} of the largest "
@@ -156,34 +148,8 @@ def _check_classes(
     return ppm
 
 
-@contextmanager
-def _onnx_logits(shown: onnx.ModelProto) -> Iterator[Logits]:
-    """The logits of a temporary file of the graph that shows them."""
-    ort = load_onnxruntime()
-    options = session_options(ort)
-    # On Windows the file cannot be removed while the session holds it.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "logits.onnx"
-        path.write_bytes(shown.SerializeToString())
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-        def logits(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-            (found,) = session.run([LOGITS], {INPUT: frame[None]})
-            shown_logits: NDArray[np.float32] = found[0]
-            return shown_logits
-
-        yield logits
-
-
-def _torch_logits(segmenter: Segmenter, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+def torch_logits(segmenter: Segmenter, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The network's own logits [K, H, W] of a frame [H, W, 3]."""
     with torch.inference_mode():
         logits: NDArray[np.float32] = segmenter(torch.tensor(frame[None]))[0].numpy()
     return logits
-
-
-def _worst(figures: Iterable[float]) -> float:
-    """The largest; NaN, which max() may pass over, where one is no number."""
-    found = list(figures)
-    if any(math.isnan(figure) for figure in found):
-        return math.nan
-    return max(found)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hptl_deploy.cli.extras import needs_extra
-from hptl_deploy.cli.output import JsonOption, output
+from hptl_deploy.cli.output import JsonOption, Output, output
 from hptl_deploy.cli.train import RunsOption
 from hptl_deploy.cli.use import ModelsOption
+
+if TYPE_CHECKING:
+    from hptl_deploy.model import Model
 
 
 def export(
@@ -23,19 +26,41 @@ def export(
     ] = None,
     runs: RunsOption = Path("runs"),
     models: ModelsOption = Path("models"),
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Write model.fp16.onnx, too: half precision.")
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Write model.int8.onnx, too: 8-bit arithmetic.")
+    ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            help="Micrographs that tell int8 its ranges; default: those it is verified on.",
+        ),
+    ] = None,
+    int8_for: Annotated[
+        str, typer.Option("--int8-for", help="cpu or tensorrt: the form of int8 that it runs.")
+    ] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's final network as one self-describing, verified ONNX file.
 
-    It becomes the default model of the models folder. A model that fails a check is not
-    published.
+    It becomes the default model of the models folder. A model, or a precision of it, that fails
+    a check is not published.
 
-    Example: hptl-deploy export hptl-my-alloy
+    Example: hptl-deploy export hptl-my-alloy --int8 --calibrate micrographs
     """
     from hptl_deploy.errors import UsageError
+    from hptl_deploy.model import INT8_TARGETS
 
     sink = output(context, as_json=as_json)
+    if calibrate is not None and not int8:
+        raise UsageError("--calibrate: only --int8 has ranges to calibrate", hint="Add --int8")
+    if int8_for not in INT8_TARGETS:
+        raise UsageError(f"--int8-for {int8_for}: expected {' or '.join(INT8_TARGETS)}")
     with needs_extra("train", "exporting from a run"):
+        from hptl_export.precisions import publish_precisions
         from hptl_export.publish import publish
         from hptl_train.run_folder import FINISHED, find_run
 
@@ -44,18 +69,34 @@ def export(
         if Path(model_name).name != model_name or model_name in ("", ".", "..", "default"):
             raise UsageError(f"--name {model_name}: expected a plain name, not a path or `default`")
         model = publish(found, model_name, models, sink.note)
+        more = publish_precisions(
+            found,
+            model,
+            sink.note,
+            fp16=fp16,
+            int8_for=int8_for if int8 else None,
+            calibrate=calibrate,
+        )
+    for written in (model, *more):
+        _show(written, sink)
+    sink.say(f"{model.card.name} is now the default model")
+    sink.say("segment with it: hptl-deploy segment FOLDER")
+    sink.document({**_document(model), "precisions": [_document(written) for written in more]})
+
+
+def _show(model: Model, sink: Output) -> None:
     size = model.path.stat().st_size / 2**20
-    sink.say(f"{model.path} ({size:.1f} MB, sha256 {model.sha256[:12]}), now the default model")
+    sink.say(f"{model.path} ({model.card.precision}, {size:.1f} MB, sha256 {model.sha256[:12]})")
     for check, value in model.card.checks.items():
         sink.say(f"  {check}: {value}")
     sink.say(f"  memory: {model.card.bytes_per_pixel:.0f} bytes per pixel")
-    sink.say("segment with it: hptl-deploy segment FOLDER")
-    sink.document(
-        {
-            "model": str(model.path),
-            "sha256": model.sha256,
-            "bytes": model.path.stat().st_size,
-            "bytes_per_pixel": model.card.bytes_per_pixel,
-            "checks": model.card.checks,
-        }
-    )
+
+
+def _document(model: Model) -> dict[str, object]:
+    return {
+        "model": str(model.path),
+        "sha256": model.sha256,
+        "bytes": model.path.stat().st_size,
+        "bytes_per_pixel": model.card.bytes_per_pixel,
+        "checks": model.card.checks,
+    }

@@ -47,7 +47,7 @@ def _show(sink: Output, model: Model) -> None:
         f"  file         {model.path} (sha256 {model.sha256[:12]})\n"
         f"  channels     {', '.join(map(str, card.channels))}; fc {card.fc}\n"
         f"  input scale  {card.input_scale}; stride {card.stride} px, halo {card.halo} px\n"
-        f"  memory       {card.bytes_per_pixel:.0f} bytes per pixel (fp32, CPU)\n"
+        f"  memory       {card.bytes_per_pixel:.0f} bytes per pixel ({card.precision}, CPU)\n"
         f"  pixel size   {size}\n"
         f"  licences     weights: {card.weights_licence}; data: {card.data_licence}"
     )

@@ -21,7 +21,7 @@ def opened_engine(
     from hptl_deploy.bundled import BUNDLED
     from hptl_deploy.engines import open_engine
     from hptl_deploy.errors import UsageError
-    from hptl_deploy.model import MODEL_FILE, PRECISIONS, load_model
+    from hptl_deploy.model import MODEL_FILE, MODEL_FILES, PRECISIONS, load_model
     from hptl_deploy.models_folder import find_model, has_default
 
     if precision is not None and precision not in PRECISIONS:
@@ -29,7 +29,7 @@ def opened_engine(
     path = find_model(name, models)
     if precision is not None and path.name == MODEL_FILE:
         # A model folder holds one file per precision.
-        sibling = path.with_name(f"model.{precision}.onnx")
+        sibling = path.with_name(MODEL_FILES[precision])
         path = sibling if sibling.is_file() else path
     model = load_model(path)
     engine = open_engine(model, device, precision, announce=sink.note)

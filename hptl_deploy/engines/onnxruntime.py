@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
 
+    from hptl_deploy.probe import Probe
+
 S = TypeVar("S")
+
+_EXACT_INT8 = "session.x64quantprecision"
+"""On x86 without the newer dot-product instructions, pairs of products of unsigned activations and
+signed weights are added in 16 bits, which saturate silently. With this setting ONNX Runtime makes
+the weights unsigned, and the sums are exact and slower. It does so on processors that need not be
+helped, too, so it is for those that fail the model's probe without it."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -72,6 +80,46 @@ class OnnxRuntimeEngine(Engine):
                 owns_buffers=False,
             ),
         )
+        if model.card.precision == "int8" and cuda_index is None:
+
+            def exact() -> onnxruntime.InferenceSession:
+                options.add_session_config_entry(_EXACT_INT8, "1")
+                return session(provider, {})
+
+            try:
+                self._check_probe(exact)
+            except BaseException:
+                self.close()
+                raise
+
+    def _probe_differs(self) -> tuple[Probe, int]:
+        """The card's probe and how many of its pixels get another class here."""
+        probe = self.model.card.probe
+        if probe is None:
+            raise ModelError(
+                f"{self.model.path}: is an int8 model without a probe, so nothing tells whether "
+                "this processor computes it as it was verified",
+                hint="Export it again with this version",
+            )
+        return probe, probe.differing(self.infer(probe.frame[None]).classes[0])
+
+    def _check_probe(self, exact: Callable[[], onnxruntime.InferenceSession]) -> None:
+        """Take the `exact` session where the fast one does not compute as the card says.
+
+        Raises EnvironmentLacks where neither does, ModelError where the card does not say.
+        """
+        probe, differing = self._probe_differs()
+        if differing > probe.tolerated:
+            self._session = exact()
+            _, differing = self._probe_differs()
+        if differing > probe.tolerated:
+            raise EnvironmentLacks(
+                f"{self.model.path}: this processor gives {differing} of the "
+                f"{probe.height * probe.width} pixels of the model's probe another class than it "
+                f"was verified with (at most {probe.tolerated} may tie), so its int8 results "
+                "would be wrong here",
+                hint="Use the fp32 model of the same folder: leave --precision int8 out",
+            )
 
     def close(self) -> None:
         """Release the session and its memory; a second call does nothing."""
@@ -102,13 +150,18 @@ def load_onnxruntime() -> ModuleType:
     return cast("ModuleType", onnxruntime)
 
 
-def session_options(ort: ModuleType) -> onnxruntime.SessionOptions:
-    """What every session of ours is opened with."""
+def session_options(ort: ModuleType, *, exact_int8: bool = False) -> onnxruntime.SessionOptions:
+    """What every session of ours is opened with.
+
+    `exact_int8` keeps 8-bit arithmetic from saturating on any x86 processor, at a price in speed.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 4  # its warnings are no help to a metallographer
     # Without the arena, memory for a frame goes back to the system when the frame
     # is done, and the bytes per pixel measured at export are what is really taken.
     options.enable_cpu_mem_arena = False
+    if exact_int8:
+        options.add_session_config_entry(_EXACT_INT8, "1")
     return options
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hptl_deploy.model import load_model
-from hptl_export.graph import export_graph, without_logits, write_model
+from hptl_export.files import without_logits, write_model
+from hptl_export.graph import export_graph
 from hptl_train.networks.segmenter import stride_of
 from support.exported import Exported, card
 from support.tiny import segmenter

@@ -18,8 +18,9 @@ from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import RunError, VerificationError
 from hptl_deploy.model import load_model
 from hptl_deploy.models_folder import find_model
+from hptl_export.frames import verification_frames
 from hptl_export.memory import bytes_per_pixel
-from hptl_export.publish import _trained, publish, verification_frames
+from hptl_export.publish import publish, trained
 from hptl_export.verify import verify
 from hptl_train.chain import Chain
 from hptl_train.devices import open_team
@@ -94,7 +95,7 @@ def test_a_run_of_before_synthetic_data_were_told_apart(run: RunFolder, tmp_path
     record = old.read()
     assert record["data"].pop("synthetic") is True
     old.write(record)
-    assert not _trained(old, "x")[1].synthetic
+    assert not trained(old, "x")[1].synthetic
 
 
 @pytest.mark.slow
@@ -152,12 +153,16 @@ def test_without_its_data_set_photographs_are_compared(run: RunFolder, tmp_path:
     record = moved.read()
     record["data"]["path"] = str(tmp_path / "gone")
     moved.write(record)
-    frames, what = verification_frames(moved, 8)
-    assert what == f"crops of 4 photographs (the run's data set is not at {tmp_path / 'gone'})"
-    assert [frame.shape for frame in frames] == [(192, 192, 3)] * 4
-    kept, what = verification_frames(run, 8)
-    assert what == "crops of 1 validation micrographs of drawn"
-    assert [frame.shape for frame in kept] == [(96, 128, 3)]
+    frames = verification_frames(moved, 8)
+    place = tmp_path / "gone"
+    assert frames.what == f"crops of 4 photographs (the run's data set is not at {place})"
+    assert [frame.shape for frame in frames.pictures] == [(192, 192, 3)] * 4
+    assert frames.truths is None
+    kept = verification_frames(run, 8)
+    assert kept.what == "crops of 1 validation micrographs of drawn"
+    assert [frame.shape for frame in kept.pictures] == [(96, 128, 3)]
+    assert kept.truths is not None
+    assert [truth.shape for truth in kept.truths] == [(96, 128)]
 
 
 def test_weights_of_another_size_are_refused(run: RunFolder, tmp_path: Path) -> None:
@@ -177,6 +182,10 @@ def test_what_cannot_be_exported_is_one_sentence(
     assert f"found no finished run to export in {tmp_path}" in capsys.readouterr().err
     assert run_command(["export", str(run.path), "--name", "a/b", "--models", str(tmp_path)]) == 2
     assert "--name a/b: expected a plain name" in capsys.readouterr().err
+    assert run_command(["export", "--calibrate", str(tmp_path)]) == 2
+    assert "--calibrate: only --int8 has ranges to calibrate. Add --int8" in capsys.readouterr().err
+    assert run_command(["export", "--int8", "--int8-for", "gpu"]) == 2
+    assert "--int8-for gpu: expected cpu or tensorrt" in capsys.readouterr().err
     unfinished = copy_of(run, tmp_path)
     unfinished.write({**unfinished.read(), "state": "running"})
     with pytest.raises(

@@ -7,10 +7,10 @@ import pytest
 
 from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from hptl_deploy.model import load_model
-from hptl_export.graph import export_graph, without_logits, write_model
+from hptl_export.files import onnx_logits, without_logits, write_model
+from hptl_export.graph import export_graph
 from hptl_export.halo import CORE_STRIDES, change_beyond_halo
 from hptl_export.thresholds import HALO_FP32
-from hptl_export.verify import _onnx_logits
 from hptl_train.networks import Sizes
 from hptl_train.networks.segmenter import stride_of
 from support.exported import Exported, card
@@ -37,7 +37,7 @@ def test_a_halo_too_narrow_is_found_out(exported: Exported) -> None:
     side = 2 * wide + (CORE_STRIDES + 2) * stride
     pixels, _ = draw((side, side), np.random.default_rng(1))
     narrow = wide // 2 // stride * stride
-    with _onnx_logits(exported.shown) as logits:
+    with onnx_logits(exported.shown) as logits:
         assert change_beyond_halo(logits, pixels, wide, stride)[0] <= HALO_FP32
         assert change_beyond_halo(logits, pixels, narrow, stride)[0] > HALO_FP32
 

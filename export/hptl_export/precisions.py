@@ -1,0 +1,147 @@
+"""The other precisions of a published model: `model.fp16.onnx` and `model.int8.onnx` beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from hptl_deploy.model import MODEL_FILES, Model
+from hptl_export.change import Change, refuse
+from hptl_export.drafting import publish_draft
+from hptl_export.files import onnx_logits, with_logits, without_logits
+from hptl_export.probing import make_probe
+from hptl_export.quantise import quantisable, quantise
+from hptl_export.thresholds import FP16, INT8
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hptl_export.frames import Frames
+    from hptl_train.networks import Segmenter
+    from hptl_train.run_folder import RunFolder
+
+KEPT = (1, 2, 4, 8)
+"""How many of the first convolutions stay in fp32, tried in this order until the limits are kept.
+The first sees grey levels themselves, has three channels to read, and costs next to nothing."""
+
+
+def publish_precisions(
+    run: RunFolder,
+    model: Model,
+    note: Callable[[str], None],
+    *,
+    fp16: bool,
+    int8_for: str | None,
+    calibrate: Path | None,
+) -> list[Model]:
+    """Write what is asked for beside `model`, the published fp32 file of `run`.
+
+    `int8_for` is one of INT8_TARGETS, or None where no int8 is wanted; `calibrate` a folder of
+    micrographs, or None for those that are verified on. Raises what `publish_fp16`,
+    `publish_int8` and `calibration_frames` raise; what has been written by then stays.
+    """
+    from hptl_export.frames import calibration_frames, verification_frames
+    from hptl_export.publish import trained
+
+    if not (fp16 or int8_for):
+        return []
+    # Before any long work: the folder may be a slip of the pen.
+    calibration = None if calibrate is None else calibration_frames(calibrate, model.card)
+    frames = verification_frames(run, model.card.stride)
+    written = []
+    if fp16:
+        segmenter, _ = trained(run, model.card.name)
+        written.append(publish_fp16(segmenter, model, frames, note))
+    if int8_for:
+        written.append(publish_int8(model, frames, calibration or frames, int8_for, note))
+    return written
+
+
+def publish_fp16(
+    segmenter: Segmenter, model: Model, frames: Frames, note: Callable[[str], None]
+) -> Model:
+    """Write `model.fp16.onnx` beside `model`, the published fp32 file of `segmenter`.
+
+    Layers beyond half precision's range stay in fp32; the card says which. Judged on `frames` by
+    the network as a graphics card computes it, because ONNX Runtime computes such a file in fp32 on
+    a CPU and hides what overflows. Raises VerificationError where a limit is passed.
+    """
+    from hptl_export.graph import export_graph
+    from hptl_export.half import half_segmenter, judging_segmenter, layers_beyond_half
+    from hptl_export.verify import torch_logits
+
+    beyond = layers_beyond_half(segmenter, frames.pictures)
+    kept = ", ".join(f"{name} (up to {largest:.2g})" for name, largest in beyond.items()) or "none"
+    note(f"half precision: layers that stay in fp32: {kept}")
+    judge = judging_segmenter(segmenter, tuple(beyond))
+    judged = [torch_logits(judge, frame) for frame in frames.pictures]
+    reference = [torch_logits(segmenter, frame) for frame in frames.pictures]
+    change = Change(frames, model.card.phases, reference, judged)
+    refuse(f"{model.card.name} in half precision", change, FP16)
+    shown = export_graph(half_segmenter(segmenter, tuple(beyond)), model.card.stride)
+    exported = _logits(shown, frames.pictures)
+    # The file computed with wider sums may differ by what half precision itself may.
+    apart = Change(frames, model.card.phases, judged, exported)
+    refuse(f"the fp16 file of {model.card.name} against its network", apart, FP16)
+    checks = {
+        **change.to_json(),
+        "judged by": "the network with every tensor of half precision rounded to it",
+        "file against that network": f"{apart.logits:.1e} of the largest logit",
+        "layers in fp32": kept,
+    }
+    card = replace(model.card, precision="fp16", checks=checks)
+    final = model.path.with_name(MODEL_FILES["fp16"])
+    return publish_draft(without_logits(shown), card, final, note)
+
+
+def publish_int8(
+    model: Model,
+    frames: Frames,
+    calibration: Frames,
+    target: str,
+    note: Callable[[str], None],
+) -> Model:
+    """Write `model.int8.onnx` beside `model`, a published fp32 file. Needs no torch.
+
+    Ranges come from `calibration`, figures from `frames`. As many of the first convolutions stay in
+    fp32 as the limits ask for, at most KEPT's last. `target` is one of INT8_TARGETS. Raises
+    VerificationError where a limit is passed all the same, EnvironmentLacks where this processor
+    does not compute the file as it is meant.
+    """
+    card = model.card
+    shown = with_logits(onnx.load(model.path))
+    reference = _logits(shown, frames.pictures)
+    for kept in KEPT:
+        note(f"quantising on {calibration.what}, the first {kept} convolutions in fp32")
+        quantised = quantise(shown, calibration.pictures, target, kept)
+        change = Change(frames, card.phases, reference, _logits(quantised, frames.pictures))
+        if not change.problems(INT8):
+            break
+        note(f"not within the limits: {'; '.join(change.problems(INT8))}")
+    refuse(f"{card.name} in int8 for {target}", change, INT8)
+    proto = without_logits(quantised)
+    maps = [logits.argmax(0).astype(np.uint8) for logits in reference]
+    card = replace(
+        card,
+        precision="int8",
+        probe=make_probe(proto, frames.pictures, maps, card.stride),
+        checks={
+            **change.to_json(),
+            "calibrated on": calibration.what,
+            "quantised for": target,
+            "convolutions in fp32": f"the first {kept} of {len(quantisable(shown.graph))}",
+        },
+    )
+    return publish_draft(proto, card, model.path.with_name(MODEL_FILES["int8"]), note)
+
+
+def _logits(
+    shown: onnx.ModelProto, pictures: Sequence[NDArray[np.uint8]]
+) -> list[NDArray[np.float32]]:
+    with onnx_logits(shown) as logits:
+        return [logits(picture) for picture in pictures]
