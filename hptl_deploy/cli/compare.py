@@ -38,7 +38,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="ROW,ROW,...",
-            help="Recipes' names or TOML files; all rows of the paper's tables by default.",
+            help="Recipes' names or TOML files; all rows of the paper's tables by default. "
+            "ROW:N is trained N times, whatever --seeds says.",
         ),
     ] = None,
     seeds: Annotated[

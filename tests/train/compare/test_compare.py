@@ -55,6 +55,17 @@ def test_every_row_of_the_paper_is_planned() -> None:
     ]
 
 
+def test_an_expensive_row_may_have_fewer_seeds() -> None:
+    entries = Plan(("fcn8s", "deeplabv3plus:1", "otsu"), 2, Wishes()).entries()
+    assert [entry.name for entry in entries] == [
+        "fcn8s-seed0",
+        "deeplabv3plus-seed0",
+        "otsu-seed0",
+        "fcn8s-seed1",
+        "otsu-seed1",
+    ]
+
+
 def test_the_folder_holds_what_it_says(compared: Comparison, data: Path) -> None:
     out = compared.out
     with (out / "table.csv").open(encoding="utf-8") as handle:
