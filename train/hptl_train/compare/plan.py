@@ -63,9 +63,11 @@ class Plan:
         if twice:
             raise UsageError(f"--rows: {', '.join(twice)} is named more than once")
         most = max(seeds for _, seeds in rows)
-        return [
+        entries = [
             self._entry(row, seed) for seed in range(most) for row, seeds in rows if seed < seeds
         ]
+        _check_different(entries)
+        return entries
 
     def _row(self, words: str) -> tuple[str, int]:
         """(recipe, seeds) of one of `rows`."""
@@ -81,6 +83,19 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """What must be the same when a comparison goes on: rows and seeds may be added."""
         return {key: value for key, value in vars(self.wishes).items() if value is not None}
+
+
+def _check_different(entries: list[Entry]) -> None:
+    """Two names for the same training would look like two methods that agree."""
+    seen: dict[AnyRecipe, str] = {}
+    for entry in (entry for entry in entries if entry.seed == 0):
+        nameless = entry.recipe.model_copy(update={"name": ""})
+        if nameless in seen:
+            raise UsageError(
+                f"rows {seen[nameless]} and {entry.row} are the same training with these options",
+                hint="Leave one of them out with --rows",
+            )
+        seen[nameless] = entry.row
 
 
 def key_of(row: str) -> str:
