@@ -57,7 +57,7 @@ def test_the_table_holds_the_papers_columns_and_ours() -> None:
     assert rows["OTSU"]["accuracy %"] == "99.00"
     assert rows["OTSU"]["IoU mg2si"] == "0.800"  # 4 of 5
     assert rows["OTSU"]["area error mg2si, points"] == "-1.00"
-    assert rows["OTSU"]["|area error| mg2si, points"] == "1.00"
+    assert rows["OTSU"]["abs. area error mg2si, points"] == "1.00"
     assert (rows["OTSU"]["Mpx trained"], rows["HPTL"]["Mpx trained"]) == ("-", "12.3")
     hptl = rows["HPTL"]
     assert hptl["l1"] == "0.0300 ± 0.0141"

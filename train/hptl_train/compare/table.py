@@ -16,7 +16,7 @@ from hptl_train.compare.scoring import Scores
 MEANING = (
     "l1, l2: mean loss per labelled pixel on whole training and test micrographs (cross-entropy in "
     "nats; SVM: hinge). Scores are pooled over the test micrographs' pixels. Area error: "
-    "percentage points of area, found - true, pooled; |area error|: its size, mean over "
+    "percentage points of area, found - true, pooled; abs.: its size, mean over "
     "micrographs. Mpx trained: micrograph pixels in all crops that a network saw of this data set."
 )
 _AREA_ERRORS = ("area_fraction_error", "mean_absolute_area_error")
@@ -96,7 +96,7 @@ class Table:
             "mean IoU",
             *(f"IoU {phase.key}" for phase in self._phases),
             *(f"area error {phase.key}, points" for phase in self._phases),
-            *(f"|area error| {phase.key}, points" for phase in self._phases),
+            *(f"abs. area error {phase.key}, points" for phase in self._phases),
             "Mpx trained",
         ]
 
