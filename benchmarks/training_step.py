@@ -4,7 +4,8 @@
 
 The bare loop does nothing but zero_grad, forward, torch's own cross-entropy, backward and step, on
 one batch that lies ready on the device. Ours draws a new batch each time, augments it, logs and
-can be interrupted. Both start from the same weights; rounds take turns, the first is not counted.
+can be interrupted. Both start from the same weights and follow the recipe's [compute]; rounds take
+turns, the first is not counted.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any, cast
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from hptl_deploy.phases import IGNORE, PAPER_PHASES
@@ -31,7 +34,7 @@ from hptl_train.job import StepJob
 from hptl_train.loop import run_step
 from hptl_train.metrics import Metrics
 from hptl_train.objective import make_optimiser
-from hptl_train.recipe import Recipe, StepTable, ValidationTable, Wishes, load_chain
+from hptl_train.recipe import ComputeTable, Recipe, StepTable, ValidationTable, Wishes, load_chain
 
 _FRAMES = 4
 
@@ -89,7 +92,7 @@ def _bare(recipe: Recipe, step: StepTable, batch: Batch, team: Team) -> float:
     optimiser = make_optimiser(module, step.optimiser)
     pictures = torch.from_numpy(batch.pictures).to(team.device)
     labels = torch.from_numpy(batch.labels).to(team.device)
-    module, optimiser = team.fabric.setup(module, optimiser)
+    module, optimiser = team.fabric.setup(laid_out(module, recipe.compute), optimiser)
     _finish(team)
     begun = time.perf_counter()
     for _ in range(step.iterations):
@@ -99,6 +102,14 @@ def _bare(recipe: Recipe, step: StepTable, batch: Batch, team: Team) -> float:
         optimiser.step()
     _finish(team)
     return (time.perf_counter() - begun) / step.iterations
+
+
+def laid_out(module: nn.Module, compute: ComputeTable) -> nn.Module:
+    """`module` in the memory format, and compiled, as `train` would have it."""
+    if compute.channels_last:
+        # torch's types know this form for tensors alone.
+        cast("Any", module).to(memory_format=torch.channels_last)
+    return cast("nn.Module", torch.compile(module)) if compute.compile else module
 
 
 def _ours(recipe: Recipe, step: StepTable, crops: Crops, team: Team) -> float:

@@ -49,10 +49,23 @@ PAPER_PHASES: tuple[Phase, ...] = (
 )
 
 
+_GREEK = {
+    letter: unicodedata.name(letter).removeprefix("GREEK SMALL LETTER ").lower()
+    for letter in "αβγδεζηθικμνξοπρστυφχψω"
+} | {"λ": "lambda"}  # Unicode writes lamda
+
+
 def key_from_name(name: str) -> str:
-    """`Widmanstätten (fine)` -> `widmanstatten_fine`, for phases declared without a key."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+    """`Widmanstätten (fine)` -> `widmanstatten_fine`, `α-Al` -> `alpha_al`.
+
+    For phases declared without a key. Accents go, ß is ss and Greek letters are words; empty
+    where nothing of `name` can be spelt so.
+    """
+    # casefold takes ß apart and makes one of both small sigmas; µ (micro) becomes μ in NFKD.
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    spelt = "".join(f" {_GREEK[one]} " if one in _GREEK else one for one in letters)
+    plain = spelt.encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
 
 
 def phases_from_json(entries: object, where: str) -> tuple[Phase, ...]:

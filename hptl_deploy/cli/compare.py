@@ -15,7 +15,6 @@ from hptl_deploy.cli.recipe_options import (
     ChannelsOption,
     FcOption,
     InputScaleOption,
-    IterationsOption,
     OneCycleOption,
     PrecisionOption,
     SourceIterationsOption,
@@ -38,14 +37,14 @@ def compare(
         str | None,
         typer.Option(
             metavar="ROW,ROW,...",
-            help="Recipes' names or TOML files; all rows of the paper's tables by default.",
+            help="Recipes' names or TOML files; all rows of the paper's tables by default. "
+            "ROW:N is trained N times, whatever --seeds says.",
         ),
     ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="How often each row is trained; gives mean and spread.")
     ] = 1,
     budget: BudgetOption = None,
-    iterations: IterationsOption = None,
     source_iterations: SourceIterationsOption = None,
     one_cycle: OneCycleOption = None,
     batch: BatchOption = None,
@@ -65,24 +64,33 @@ def compare(
     trained elsewhere counts when its folder lies in OUT/runs under the row's name, such as
     hptl-seed0.
 
-    Example: hptl-deploy compare my-alloy --width 0.25 --budget 0.02 --seeds 3
+    Example: hptl-deploy compare my-alloy --width 0.25 --budget 0.02 --one-cycle 1e-3
     """
     sink = output(context, as_json=as_json)
     with needs_extra("train", "training"):
-        from hptl_train.compare import ROWS, Plan
+        from hptl_train.compare import MEANING, ROWS, Plan
         from hptl_train.compare import compare as compared
         from hptl_train.recipe import Wishes
 
         wishes = Wishes.from_options(context.params)
-        names = tuple(ROWS) if rows is None else tuple(rows.split(","))
+        names = tuple(ROWS) if rows is None else _names(rows)
         folder = out or data.resolve().with_name(f"{data.resolve().name}-compared")
         found = compared(data, Plan(names, seeds, wishes), folder, device, sink)
     sink.table(
-        "l1, l2: mean loss per labelled pixel on training and test micrographs (cross-entropy in "
-        "nats; SVM: hinge)",
+        MEANING,
         found.table.header(),
         found.table.lines(),
     )
     sink.say(f"table: {found.out / 'table.md'}, {found.out / 'table.csv'}")
     sink.say(f"look at: {found.out / 'panel.png'}")
     sink.document({"out": str(found.out), **found.document})
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Rows from `hptl, fcn8s`; raises UsageError where there is none."""
+    from hptl_deploy.errors import UsageError
+
+    names = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not names:
+        raise UsageError(f"--rows {text!r}: expected recipes' names with commas")
+    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def label_code(table: dict[str, Any], problems: list[str]) -> LabelCode:
         and 2 <= len(entries) <= MAX_PHASES
         and all(isinstance(entry, dict) for entry in entries)
     ):
-        found = [_phase(place, entry, problems) for place, entry in enumerate(entries)]
+        keys = _keys(entries)
+        found = [_phase(place, entry, keys[place], problems) for place, entry in enumerate(entries)]
         phases, values = tuple(phase for phase, _ in found), tuple(value for _, value in found)
     else:
         raise DataSetError(f"{DATA_SET_FILE}: expected 2 to {MAX_PHASES} [[phases]]")
@@ -110,12 +112,35 @@ def label_code(table: dict[str, Any], problems: list[str]) -> LabelCode:
     return code
 
 
-def _phase(place: int, entry: dict[str, Any], problems: list[str]) -> tuple[Phase, int]:
-    """One of the `[[phases]]` and its value in index masks."""
+def _keys(entries: list[dict[str, Any]]) -> list[str]:
+    """The key of each of the `[[phases]]`: the stated one, or one made of the name.
+
+    Where nothing of a name can be spelt in a key, it is `phase_` and the class index; where two
+    names are spelt alike, the later one gets a number. Empty where there is no name.
+    """
     known_keys = {phase.name: phase.key for phase in PAPER_PHASES}
+    taken = {str(entry["key"]) for entry in entries if "key" in entry}
+    made = {"": ""}
+    keys = []
+    for place, entry in enumerate(entries):
+        name = str(entry.get("name", "")).strip()
+        if "key" in entry:
+            keys.append(str(entry["key"]))
+            continue
+        # Equal names get equal keys: nothing would tell such phases apart, and it is reported.
+        if name not in made:
+            first = known_keys.get(name) or key_from_name(name) or f"phase_{place}"
+            further = (f"{first}_{number}" for number in count(2))
+            made[name] = next(key for key in chain([first], further) if key not in taken)
+            taken.add(made[name])
+        keys.append(made[name])
+    return keys
+
+
+def _phase(place: int, entry: dict[str, Any], key: str, problems: list[str]) -> tuple[Phase, int]:
+    """One of the `[[phases]]` and its value in index masks."""
     name = str(entry.get("name", ""))
     where = f"[[phases]] {place + 1} {name}".rstrip()
-    key = str(entry.get("key", known_keys.get(name, key_from_name(name))))
     if not key or key_from_name(key) != key:
         problems.append(f"{where}: expected a name (and a key of a-z, 0-9, _), found {key!r}")
     value = entry.get("value", place)

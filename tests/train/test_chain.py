@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from hptl_train.recipe import Recipe, Wishes
@@ -177,6 +179,53 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(
     assert same_run(unbroken, tmp_path / "run")
 
 
+def test_killed_and_resumed_it_keeps_the_same_best_weights(data: Path, tmp_path: Path) -> None:
+    chain = recipe(
+        iterations=16, checkpoints={"seconds": 0}, validation={"every": 2, "keep": "best"}
+    )
+    wishes = Wishes(source_data="none", seed=2)
+    table = wishes.chain(chain).model_dump(mode="json", exclude_none=True)
+    del table["steps"][1:]
+    # It soon finds the matrix alone: after 8 iterations, and never better again.
+    table["steps"][0]["optimiser"]["learning_rate"] = 0.003
+    path = tmp_path / "best.toml"
+    path.write_text(tomli_w.dumps(table))
+    arguments: tuple[object, ...] = (data, "--recipe", path, "--name", "run")
+    done = train(tmp_path / "unbroken", *arguments)
+    assert done.returncode == 0, done.stderr
+    unbroken, broken = tmp_path / "unbroken" / "run", tmp_path / "broken" / "run"
+    for lines in (2, 5):
+        process = subprocess.Popen(
+            command(tmp_path / "broken", *arguments),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        metrics = broken / "metrics.jsonl"
+        while not metrics.exists() or metrics.read_bytes().count(b"\n") < lines:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        arguments = ("--resume", "--name", "run")
+    done = train(tmp_path / "broken", "--resume")
+    assert done.returncode == 0, done.stderr
+    (step,), (again,) = (
+        json.loads((run / "run.json").read_text(encoding="utf-8"))["steps"]
+        for run in (unbroken, broken)
+    )
+    assert step["kept_iteration"] == again["kept_iteration"] < 16
+    assert step["validation"] == again["validation"]
+    names = ("last.safetensors", "weights.safetensors")
+    for run in (unbroken, broken):
+        assert tuple(sorted(f.name for f in (run / "1-fcn32s").iterdir())) == names
+    kept, last = (load_file(broken / "1-fcn32s" / name) for name in reversed(names))
+    assert not torch.equal(kept["fc6.weight"], last["fc6.weight"])
+    for name in names:
+        assert (unbroken / "1-fcn32s" / name).read_bytes() == (
+            broken / "1-fcn32s" / name
+        ).read_bytes()
+
+
 def test_killed_between_the_end_of_a_step_and_its_pictures_nothing_is_missing(
     unbroken: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -314,6 +363,48 @@ def test_published_weights_start_the_chain_and_stay_with_the_run(
     assert again.returncode == 0, again.stderr
     same = load_file(run / "1-fcn32s" / "weights.safetensors")["conv2_1.weight"]
     assert bool((same == trained).all())
+
+
+def test_validation_frames_without_a_label_have_no_scores(tmp_path: Path) -> None:
+    data = write_data_set(tmp_path / "drawn", count=3)
+    names = ["matrix", "disks", "bars"]
+    phases = [
+        f'[[phases]]\nname = "{name}"\nvalue = {value}\ncolour = [{99 * value}, 0, 0]\n'
+        for value, name in enumerate(names)
+    ]
+    split = '[split]\ntrain = ["frame00", "frame01"]\nval = ["frame02"]\ntest = []\n'
+    (data / "dataset.toml").write_text("".join(phases) + split, encoding="utf-8")
+    Image.new("L", (128, 96), 255).save(data / "labels" / "frame02.png")
+    chain = recipe(iterations=4, validation={"every": 2, "keep": "best"})
+    words = ("--recipe", write_recipe(tmp_path / "tiny.toml", chain), "--source-data", "none")
+    done = train(tmp_path / "runs", data, *words, "--name", "run")
+    assert done.returncode == 0, done.stderr
+    assert "validation loss -, accuracy -, mean IoU -" in done.stderr
+    for step in ("fcn32s", "fcn16s", "fcn8s"):
+        assert done.stderr.count(f"step {step}: there is no labelled validation frame") == 1
+    run = tmp_path / "runs" / "run"
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert record["steps"][0]["validation"]["loss"] is None
+    assert list(record["steps"][0]["losses"]) == ["train"]
+    cells = Cells()
+    cells.feed((run / "report.html").read_text(encoding="utf-8"))
+    assert next(row for row in cells.rows if row[0] == "fcn8s")[6:9] == ["-", "-", "-"]
+    assert (run / "curves.png").exists()
+
+
+@pytest.mark.parametrize(("table", "key"), [("network", "fc"), ("crops", "size")])
+def test_a_lack_of_memory_is_one_sentence(tmp_path: Path, data: Path, table: str, key: str) -> None:
+    """Where the network is built, and where its memory is tried: more than can be addressed."""
+    document = recipe().model_dump(mode="json", exclude_none=True)
+    document[table][key] = 1 << (40 if key == "fc" else 28)
+    path = tmp_path / "huge.toml"
+    path.write_text(tomli_w.dumps(document))
+    done = train(tmp_path / "runs", data, "--recipe", path, "--source-data", "none")
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.endswith(
+        "step fcn32s: the device has too little memory for batches of 2. Start a new run with a "
+        "smaller --batch or --width\n"
+    )
 
 
 def test_a_loss_that_explodes_is_said(tmp_path: Path, data: Path) -> None:

@@ -15,7 +15,9 @@ from hptl_train.checkpoint import (
     clear_leftovers,
     load_checkpoint,
     load_weights,
+    remove_checkpoint,
     restore_weights,
+    save_best,
     save_checkpoint,
     save_weights,
 )
@@ -67,6 +69,28 @@ def test_only_the_newest_checkpoint_stays(tmp_path: Path) -> None:
         "checkpoint-0000002.safetensors",
         "checkpoint.json",
     ]
+
+
+def test_best_weights_stay_until_a_checkpoint_names_others(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(module.parameters())
+
+    def there() -> list[str]:
+        return sorted(path.name for path in tmp_path.glob("best*"))
+
+    save_best(tmp_path, "best-0000002.safetensors", module, None)
+    progress = Progress(3, (), 0, 0.0, (2, 0.5), "best-0000002.safetensors")
+    save_checkpoint(tmp_path, progress, module, optimiser)
+    for better in ("best-0000004.safetensors", "best-0000006.safetensors"):
+        save_best(tmp_path, better, module, progress.best_weights)
+        assert there() == ["best-0000002.safetensors", better]
+        assert load_checkpoint(tmp_path, module, optimiser) == progress
+    progress = Progress(7, (), 0, 0.0, (6, 0.6), "best-0000006.safetensors")
+    save_checkpoint(tmp_path, progress, module, optimiser)
+    assert there() == ["best-0000006.safetensors"]
+    assert load_checkpoint(tmp_path, module, optimiser) == progress
+    remove_checkpoint(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:

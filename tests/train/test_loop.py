@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from hptl_deploy.errors import UsageError
+from hptl_deploy.errors import Interrupted, UsageError
 from hptl_train.building import build
+from hptl_train.checkpoint import load_weights
 from hptl_train.data import Batch
 from hptl_train.devices import open_team
 from hptl_train.job import StepJob, StepOutcome
@@ -34,22 +35,35 @@ def draw(iteration: int, places: range | None = None) -> Batch:
 
 
 PLAIN = ComputeTable()
+Validated = Callable[[int, threading.Event], None]
 
 
 def steps_of(
-    folder: Path, validation: ValidationTable, compute: ComputeTable = PLAIN
+    folder: Path,
+    validation: ValidationTable,
+    compute: ComputeTable = PLAIN,
+    scores: tuple[float | None, ...] | None = SCORES,
+    start: int = 0,
+    validated: Validated = lambda iteration, stop: None,
 ) -> tuple[StepOutcome, nn.Module, dict[int, dict[str, Any]], Recorder]:
-    """Train 10 iterations; (outcome, module, weights at each validation, what was said)."""
+    """Train 10 iterations; (outcome, module, weights at each validation, what was said).
+
+    `scores` are the mean IoUs of the validations, every two iterations from the `start`th on;
+    `validated` is called with the iteration before each is given, and may set the stop.
+    """
     # Without dropout, whose masks a compiled step draws otherwise.
     chain = recipe(iterations=10, network={"dropout": 0.0})
     step = chain.steps[-1]
     module = build(chain, step, 2)
     seen: dict[int, dict[str, Any]] = {}
-    scores: Iterator[float] = iter(SCORES)
+    stop = threading.Event()
 
     def validate(network: nn.Module) -> dict[str, Any]:
-        seen[2 * len(seen) + 2] = {k: v.clone() for k, v in network.state_dict().items()}
-        return {"loss": 1.0, "accuracy": 0.9, "mean_iou": next(scores)}
+        iteration = start + 2 * len(seen) + 2
+        seen[iteration] = {k: v.clone() for k, v in network.state_dict().items()}
+        validated(iteration, stop)
+        assert scores is not None
+        return {"loss": 1.0, "accuracy": 0.9, "mean_iou": scores[iteration // 2 - 1]}
 
     folder.mkdir(exist_ok=True)
     sink = Recorder()
@@ -60,14 +74,14 @@ def steps_of(
         module=module,
         batches=draw,
         augmentation=chain.augmentation,
-        validate=validate,
+        validate=None if scores is None else validate,
         validation=validation,
         compute=compute,
         checkpoint_seconds=1000,
         folder=folder,
         metrics=Metrics(folder / "metrics.jsonl"),
         metrics_start=0,
-        stop=threading.Event(),
+        stop=stop,
     )
     return run_step(job, open_team("cpu", compute), sink), module, seen, sink
 
@@ -89,6 +103,72 @@ def test_the_best_weights_can_be_kept(tmp_path: Path) -> None:
     assert (outcome.iterations, outcome.kept_iteration) == (10, 4)
     assert outcome.validation is not None and outcome.validation["mean_iou"] == 0.5
     assert same(module, seen[4])
+    last = load_weights(tmp_path / "a" / "last.safetensors")
+    assert {f"network.{name}" for name in last} == set(seen[10])
+    assert all(torch.equal(value, seen[10][f"network.{name}"]) for name, value in last.items())
+
+
+def test_where_the_last_weights_are_best_there_are_no_others(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "last.safetensors").write_bytes(b"of an attempt that was killed")
+    scores = (0.2, 0.5, 0.4, 0.3, 0.6)
+    table = ValidationTable(every=2, keep="best")
+    outcome, module, seen, _ = steps_of(tmp_path / "a", table, scores=scores)
+    assert outcome.kept_iteration == 10
+    assert outcome.validation is not None and outcome.validation["mean_iou"] == 0.6
+    assert same(module, seen[10])
+    assert not (tmp_path / "a" / "last.safetensors").exists()
+
+
+@pytest.mark.parametrize("scores", [None, (None,) * 5])
+def test_without_labelled_frames_there_is_no_best(
+    tmp_path: Path, scores: tuple[None, ...] | None
+) -> None:
+    table = ValidationTable(every=2, keep="best")
+    outcome, *_, sink = steps_of(tmp_path / "a", table, scores=scores)
+    assert outcome.kept_iteration == 10
+    assert sink.notes == [
+        "step fcn8s: there is no labelled validation frame to tell the best weights by, so the "
+        "last are kept"
+    ]
+
+
+class Killed(Exception):
+    """In the place of the end of a process."""
+
+
+def test_the_best_weights_belong_to_their_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    table = ValidationTable(every=2, keep="best")
+
+    def stopped(iteration: int, stop: threading.Event) -> None:
+        if iteration == 6:
+            stop.set()
+
+    with pytest.raises(Interrupted):
+        steps_of(folder, table, validated=stopped)
+    assert {path.name for path in folder.glob("best*")} == {"best-0000004.safetensors"}
+
+    def killed(iteration: int, stop: threading.Event) -> None:
+        if iteration == 10:
+            raise Killed
+
+    # What comes behind the checkpoint is lost, though its best weights were written.
+    with pytest.raises(Killed):
+        steps_of(folder, table, start=6, scores=(0.2, 0.5, 0.4, 0.6, 0.7), validated=killed)
+    assert {path.name for path in folder.glob("best*")} == {
+        "best-0000004.safetensors",
+        "best-0000008.safetensors",
+    }
+    # As on a card that rounds otherwise: this time the checkpoint's best stays the best.
+    outcome, module, seen, _ = steps_of(folder, table, start=6)
+    assert outcome.kept_iteration == 4
+    assert outcome.validation is not None and outcome.validation["mean_iou"] == 0.5
+    unbroken, other, *_ = steps_of(tmp_path / "b", table)
+    assert unbroken.kept_iteration == 4
+    assert same(module, other.state_dict())
+    last = load_weights(folder / "last.safetensors")
+    assert all(torch.equal(value, seen[10][f"network.{name}"]) for name, value in last.items())
 
 
 def test_a_step_ends_when_patience_does(tmp_path: Path) -> None:
@@ -124,6 +204,14 @@ def test_a_compiled_step_trains_the_same(tmp_path: Path) -> None:
     exact, *_ = steps_of(tmp_path / "a", table)
     other, *_ = steps_of(tmp_path / "b", table, ComputeTable(compile=True))
     assert other.train_loss == pytest.approx(exact.train_loss, rel=1e-4)
+
+
+def test_fp32_is_not_rounded_to_fewer_bits() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    open_team("cpu", ComputeTable(precision="fp32"))
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_fp16_wants_a_card() -> None:

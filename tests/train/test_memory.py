@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hptl_deploy.errors import EnvironmentLacks
 from hptl_train.building import build
-from hptl_train.memory import TrainingMemory, training_memory
+from hptl_train.memory import TrainingMemory, memory_said, training_memory
 from hptl_train.networks.segmenter import Normalise
 from hptl_train.objective import make_optimiser
 from support.tiny import recipe
@@ -44,6 +46,13 @@ def test_kept_tensors_are_counted_once() -> None:
     )
 
 
+@pytest.mark.parametrize("pictures", [1, 2, 3, 6])
+def test_in_half_precision_the_copies_of_the_weights_are_counted_once(pictures: int) -> None:
+    found = training_memory(Small(), recipe().steps[-1].optimiser, pictures, 32, "bf16")
+    # The same tensors in two bytes, and a copy of both convolutions' weights.
+    assert found.activations == pictures * 32 * 32 * (3 + 5 + 2) * 2 + (3 * 5 * 9 + 5 * 2) * 2
+
+
 @pytest.mark.parametrize("place", [0, 3])
 def test_the_optimiser_keeps_what_is_counted(place: int) -> None:
     chain = recipe()
@@ -66,6 +75,24 @@ def test_the_optimiser_keeps_what_is_counted(place: int) -> None:
         if isinstance(value, Tensor) and value.ndim
     )
     assert said.parameters == held
+
+
+def test_a_lack_of_memory_is_said_whoever_finds_it() -> None:
+    step = recipe().steps[1]
+    sentence = (
+        "step fcn32s: the device has too little memory for batches of 2. Start a new run with a "
+        "smaller --batch or --width"
+    )
+    too_large = 1 << 51  # bytes: more than a processor can address
+    for allocate in (torch.empty, np.empty):
+        with pytest.raises(EnvironmentLacks) as raised, memory_said(step):
+            allocate(too_large // 4)
+        assert str(raised.value) == sentence
+    # As torch says it on Windows.
+    with pytest.raises(EnvironmentLacks), memory_said(step):
+        raise RuntimeError("alloc_cpu.cpp:113] data. DefaultCPUAllocator: not enough memory: you")
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), memory_said(step):
+        torch.ones(2, 3) @ torch.ones(2, 3)
 
 
 def test_the_line_warns_where_it_cannot_fit() -> None:

@@ -34,3 +34,10 @@ def test_scores_are_those_of_the_whole_frame(monkeypatch: pytest.MonkeyPatch) ->
     assert found["accuracy"] == pytest.approx(accuracy_score(labels[kept], classes), abs=1e-5)
     ious = jaccard_score(labels[kept], classes, average=None, labels=range(3))
     assert [phase["iou"] for phase in found["phases"]] == pytest.approx(ious.tolist(), abs=1e-4)
+
+
+def test_without_a_labelled_pixel_there_is_no_loss() -> None:
+    whole = Predictor(segmenter(), "fcn8s", 1, torch.device("cpu"))
+    pixels, labels = draw((64, 64), np.random.default_rng(0))
+    found = score(whole, [(pixels, np.full_like(labels, 255))], PAPER_PHASES)
+    assert (found["loss"], found["accuracy"], found["mean_iou"]) == (None, None, None)

@@ -64,6 +64,12 @@ def crop_side(recipe: Recipe) -> int:
     return side
 
 
+def target_pixels(recipe: Recipe) -> int:
+    """Micrograph pixels in all crops of the target domain that a chain trains on."""
+    crops = sum(step.iterations * step.batch for step in recipe.steps if step.network != "vgg19")
+    return crops * crop_side(recipe) ** 2
+
+
 def picture_side(recipe: Recipe, step: StepTable) -> int:
     """Side of a step's training pictures, pixels of the micrograph or of the source's crops."""
     return CLASSIFIER_SIDE if step.network == "vgg19" else crop_side(recipe)

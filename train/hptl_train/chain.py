@@ -23,12 +23,13 @@ from hptl_train.devices import Team
 from hptl_train.figures import draw_curves
 from hptl_train.job import StepJob, Validate
 from hptl_train.loop import interrupted, run_step
-from hptl_train.memory import free_memory, training_memory
+from hptl_train.memory import free_memory, memory_said, training_memory
 from hptl_train.metrics import Metrics
 from hptl_train.predictor import Predictor
 from hptl_train.pretrained import Pretrained
 from hptl_train.recipe import RANDOM, WEIGHTS, Recipe, StepTable, ValidationTable
 from hptl_train.record import (
+    describe_device,
     describe_sources,
     mark_finished,
     result_line,
@@ -88,7 +89,7 @@ class Chain:
         if self.team.leads:
             pretrained = {step: weights.to_json() for step, weights in self.pretrained.items()}
             sources = describe_sources(self.sources) | pretrained
-            device = str(self.team.device)
+            device = describe_device(self.team.device)
             record = started_record(self.recipe, self.data_set, self.command, device, sources)
             self.run.create(
                 tomli_w.dumps(table),
@@ -117,7 +118,8 @@ class Chain:
                     continue
                 start = done[-1]["metrics_bytes"] if done else 0
                 metrics = Metrics(self.run.metrics, writable=self.team.leads)
-                done.append(self._step(index, step, _Shared(frames, metrics, start, stop)))
+                with memory_said(step):
+                    done.append(self._step(index, step, _Shared(frames, metrics, start, stop)))
                 if self.team.leads:
                     self.run.write(record)
                     self._report(record)

@@ -1,7 +1,8 @@
 """Weights and optimiser state on disk, as safetensors: nothing in them is executed.
 
 A checkpoint is three files; `checkpoint.json` is written last and names the other two, so
-a process killed at any moment leaves the old checkpoint or the new one.
+a process killed at any moment leaves the old checkpoint or the new one. Where a step keeps its
+best weights, it names their file, too, which stays until a checkpoint names another.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hptl_deploy.files import atomic_path, remove_leftovers, write_json
 
 _POINTER = "checkpoint.json"
 _CHECKPOINTS = "checkpoint-*.safetensors"
+_BEST = "best-*.safetensors"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Progress:
     """Spent training so far."""
     best: tuple[int, float] | None = None
     """(iteration, mean IoU) of the best validation."""
+    best_weights: str | None = None
+    """The file of its weights; None where they are not kept, or are the module's own."""
     scaler: dict[str, Any] = field(default_factory=dict)
     """State of fp16's loss scaling."""
 
@@ -70,6 +74,20 @@ def restore_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) 
             parameter.copy_(weights[name])
 
 
+def best_file(iteration: int) -> str:
+    """The name of the file of the best weights, those of `iteration`."""
+    return f"best-{iteration:07d}.safetensors"
+
+
+def save_best(folder: Path, name: str, module: nn.Module, named: str | None) -> None:
+    """Write the best weights so far as `name`. Raises RunError.
+
+    `named` is the file that the checkpoint in `folder` names: it stays, others go.
+    """
+    save_weights(folder / name, module)
+    _remove(path for path in folder.glob(_BEST) if path.name not in (name, named))
+
+
 def save_checkpoint(
     folder: Path, progress: Progress, module: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
@@ -79,7 +97,9 @@ def save_checkpoint(
     save_weights(folder / names["weights"], module)
     save_tensors(folder / names["optimiser"], _flatten(optimiser))
     write_json(folder / _POINTER, {**vars(progress), **names})
-    _remove(path for path in folder.glob(_CHECKPOINTS) if path.name not in names.values())
+    needed = {*names.values(), progress.best_weights}
+    old = [*folder.glob(_CHECKPOINTS), *folder.glob(_BEST)]
+    _remove(path for path in old if path.name not in needed)
 
 
 def load_checkpoint(
@@ -97,6 +117,7 @@ def load_checkpoint(
             int(document["metrics_bytes"]),
             float(document["seconds"]),
             (int(best[0]), float(best[1])) if (best := document.get("best")) else None,
+            document.get("best_weights"),
             dict(document.get("scaler", {})),
         )
         weights, state = folder / document["weights"], folder / document["optimiser"]
@@ -108,8 +129,8 @@ def load_checkpoint(
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Delete the checkpoint of a finished step."""
-    _remove([folder / _POINTER, *folder.glob(_CHECKPOINTS)])
+    """Delete the checkpoint of a finished step, and the best weights that it names."""
+    _remove([folder / _POINTER, *folder.glob(_CHECKPOINTS), *folder.glob(_BEST)])
 
 
 def clear_leftovers(folder: Path) -> None:

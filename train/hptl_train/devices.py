@@ -14,6 +14,8 @@ from hptl_deploy.errors import EnvironmentLacks, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import nn
+
     from hptl_train.recipe import ComputeTable
 
 _FABRIC = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -24,7 +26,8 @@ class Team:
     """The processes that train together, one per device; most often a single one.
 
     A recipe's batch is shared out among them, so that a result does not depend on their number
-    beyond rounding. The first writes the run's folder, which all must see.
+    beyond rounding, except where a network normalises over its share (DeepLab V3+). The first
+    writes the run's folder, which all must see.
     """
 
     fabric: Fabric
@@ -62,6 +65,12 @@ class Team:
         own = torch.tensor(values, dtype=torch.float64, device=self.device)
         summed = cast("torch.Tensor", self.fabric.all_reduce(own, reduce_op="sum"))
         return [float(value) for value in summed.cpu()]
+
+    def copy_buffers(self, module: nn.Module) -> None:
+        """Give all processes the first one's running statistics; each counted its own share's."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def told(self, text: str) -> str:
         """What the first process says."""
@@ -107,8 +116,11 @@ def open_team(device: str, compute: ComputeTable) -> Team:
     on_cpu = kind == "cpu" or cards < wanted
     precision = _precision(compute.precision, on_cpu)
     if not on_cpu and compute.deterministic:
-        # A resumed run must repeat an unbroken one: no algorithm that adds up in random order.
+        # A resumed run should repeat an unbroken one: no convolution that adds up in random order.
         torch.backends.cudnn.deterministic = True
+    # fp32 is fp32, as the exported model computes; a run in half precision validates in it, too.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = not compute.deterministic
     several = under_torchrun()
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // here if several else 1

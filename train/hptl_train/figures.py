@@ -39,7 +39,10 @@ def draw_curves(metrics: Path, picture: Path, title: str) -> None:
 def _draw_step(axis: Axes, lines: list[dict[str, Any]]) -> None:
     train = [(line["iteration"], line["loss"]) for line in lines if "loss" in line]
     checked = [
-        (line["iteration"], line["validation"]["loss"]) for line in lines if "validation" in line
+        (line["iteration"], line["validation"]["loss"])
+        for line in lines
+        # None where no pixel of the validation frames is labelled.
+        if line.get("validation", {}).get("loss") is not None
     ]
     # A short step has one line of losses: a curve of one point needs its marker.
     mark = "." if len(train) < 20 else None

@@ -47,6 +47,7 @@ class Fitting:
         rival = make_rival(self.recipe)
         rival.fit(frames, len(self.data_set.phases), self.recipe.seed)
         rival.save(self.run.rival)
+        record["notes"] = list(rival.notes)
         record["seconds"] = round(time.monotonic() - begun, 1)
         mark_finished(record)
         self.run.write(record)
@@ -54,4 +55,6 @@ class Fitting:
             f"{self.recipe.method}: fitted on {len(frames)} micrographs in "
             f"{record['seconds']:.0f} s"
         )
+        for line in rival.notes:
+            self.sink.note(f"{self.recipe.method}: {line}")
         return record

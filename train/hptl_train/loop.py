@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -14,14 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hptl_deploy.errors import EnvironmentLacks, Interrupted, RunError
+from hptl_deploy.errors import Interrupted, RunError
 from hptl_deploy.sink import Sink
 from hptl_train.checkpoint import (
     Progress,
+    best_file,
     clear_leftovers,
     load_checkpoint,
     load_weights,
     restore_weights,
+    save_best,
     save_checkpoint,
     save_weights,
 )
@@ -35,14 +36,16 @@ from hptl_train.recipe import StepTable
 
 LOG_EVERY = 10
 """Iterations per line of metrics.jsonl: the mean of their losses."""
-BEST = "best.safetensors"
+LAST = "last.safetensors"
+"""The weights after a step's last iteration, where those that it hands on are others."""
 _LAST_LINES = 10
 
 
 def run_step(job: StepJob, team: Team, sink: Sink) -> StepOutcome:
     """Train one step to its end, from its checkpoint where there is one.
 
-    `job.module` holds the weights that are kept afterwards. Raises RunError when the loss stops
+    `job.module` holds the weights that are kept afterwards, in every process; where those are
+    not the last ones, the last are in the step's folder. Raises RunError when the loss stops
     being a number, and Interrupted when the user asked to stop: after the iteration in hand,
     with everything saved.
     """
@@ -50,33 +53,16 @@ def run_step(job: StepJob, team: Team, sink: Sink) -> StepOutcome:
         clear_leftovers(job.folder)
     team.wait()
     loop = _Loop(job, team, sink)
-    validation = loop.run()
-    kept = loop.iteration
-    if job.validation.keep == "best" and loop.progress.best is not None:
-        kept, path = loop.progress.best[0], job.folder / BEST
-        team.wait()
-        restore_weights(job.module, load_weights(path), path)
-        validation = loop.best_validation()
+    last_validation = loop.run()
+    kept = loop.kept()
     return StepOutcome(
         iterations=loop.iteration,
         seconds=loop.seconds(),
         train_loss=_last_loss(job) if team.leads else math.nan,
-        validation=validation,
+        validation=last_validation if kept == loop.iteration else loop.validation_of(kept),
         kept_iteration=kept,
         metrics_bytes=job.metrics.flushed_length() if team.leads else 0,
     )
-
-
-@contextmanager
-def _memory_said(step: StepTable) -> Iterator[None]:
-    """Turn a lack of memory, the card's or the machine's, into a sentence."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as exc:
-        raise EnvironmentLacks(
-            f"step {step.name}: the device has too little memory for batches of {step.batch}",
-            hint="Start a new run with a smaller --batch or --width",
-        ) from exc
 
 
 def interrupted(step: StepTable, iteration: int) -> Interrupted:
@@ -105,6 +91,7 @@ class _Loop:
         self.module, self.optimiser = team.fabric.setup(trained, self.bare_optimiser)
         start = Progress(0, (), job.metrics_start, 0.0)
         self.progress = load_checkpoint(job.folder, job.module, self.bare_optimiser) or start
+        self._named = self.progress.best_weights
         team.restore_scaler(self.progress.scaler)
         # The first process will replace the checkpoint: not before all have read it.
         team.wait()
@@ -129,13 +116,11 @@ class _Loop:
             self.sink.progress(title, step.iterations, "iterations", self.iteration) as bar,
         ):
             for batch in upcoming:
-                with _memory_said(step):
-                    self._iterate(batch)
+                self._iterate(batch)
                 ended = self.iteration == step.iterations
                 note = self._log(ended)
                 if ended or self.iteration % every == 0:
-                    with _memory_said(step):
-                        validation = self._validate() or validation
+                    validation = self._validate(ended) or validation
                     if self._early() and not ended:
                         self._log(True)
                         self._say_early()
@@ -199,7 +184,9 @@ class _Loop:
         self._add({"loss": mean, "learning_rate": rate})
         return f"loss {mean:.4f}"
 
-    def _validate(self) -> dict[str, Any] | None:
+    def _validate(self, ended: bool) -> dict[str, Any] | None:
+        # What is scored, and kept after the last iteration, is one network in all processes.
+        self.team.copy_buffers(self.job.module)
         if self.job.validate is None:
             return None
         self.job.module.eval()
@@ -207,17 +194,44 @@ class _Loop:
         self._add({"validation": scores})
         best, found = self.progress.best, scores.get("mean_iou")
         if found is not None and (best is None or found > best[1]):
-            self.progress = replace(self.progress, best=(self.iteration, found))
-            if self.job.validation.keep == "best" and self.team.leads:
-                save_weights(self.job.folder / BEST, self.job.module)
+            self.progress = replace(self.progress, best=(self.iteration, found), best_weights=None)
+            if self.job.validation.keep == "best" and not ended:
+                self._keep_best()
         return scores
 
-    def best_validation(self) -> dict[str, Any] | None:
-        """The scores of the best weights; None in all but the first process."""
-        if not self.team.leads or self.progress.best is None:
+    def _keep_best(self) -> None:
+        name = best_file(self.iteration)
+        if self.team.leads:
+            save_best(self.job.folder, name, self.job.module, self._named)
+        self.progress = replace(self.progress, best_weights=name)
+
+    def kept(self) -> int:
+        """Put the weights that the step hands on into the module; returns their iteration."""
+        job, best = self.job, self.progress.best
+        if job.validation.keep == "best" and best is None:
+            self.sink.note(
+                f"step {job.step.name}: there is no labelled validation frame to tell the best "
+                "weights by, so the last are kept"
+            )
+        last = job.folder / LAST
+        if best is None or self.progress.best_weights is None:
+            if self.team.leads:
+                last.unlink(missing_ok=True)  # of an attempt that was killed at its end
+            return self.iteration
+        if self.team.leads:
+            # Named as in what is handed on: without the layers round the network.
+            save_weights(last, job.module.get_submodule("network"))
+        self.team.wait()
+        path = job.folder / self.progress.best_weights
+        restore_weights(job.module, load_weights(path), path)
+        return best[0]
+
+    def validation_of(self, iteration: int) -> dict[str, Any] | None:
+        """The scores after `iteration`; None in all but the first process."""
+        if not self.team.leads:
             return None
         lines = read_metrics(self.job.metrics.path, self.job.step.name)
-        wanted = (ln for ln in lines if ln["iteration"] == self.progress.best[0])
+        wanted = (ln for ln in lines if ln["iteration"] == iteration)
         found: dict[str, Any] = next(ln["validation"] for ln in wanted if "validation" in ln)
         return found
 
@@ -259,6 +273,7 @@ class _Loop:
             scaler=self.team.scaler(),
         )
         save_checkpoint(self.job.folder, progress, self.job.module, self.bare_optimiser)
+        self._named = progress.best_weights
         ended = time.monotonic()
         # A large network takes seconds to save: never more than a twentieth of the time.
         pause = max(self.job.checkpoint_seconds, 20 * (ended - begun))

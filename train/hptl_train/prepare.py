@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import torch
+
 from hptl_deploy.datasets import DataSet, load_data_set, read_labels
-from hptl_deploy.errors import DataSetError, RunError, UsageError
+from hptl_deploy.errors import DataSetError, EnvironmentLacks, RunError, UsageError
 from hptl_deploy.phases import IGNORE, key_from_name
+from hptl_deploy.segmentation.memory import gib
 from hptl_deploy.sink import Sink
 from hptl_train.building import crop_side
 from hptl_train.chain import Chain
 from hptl_train.data.source import Source, find_source
 from hptl_train.devices import Team, open_team
 from hptl_train.fitting import Fitting
+from hptl_train.memory import free_memory
 from hptl_train.pretrained import Pretrained, read_vgg19_weights
 from hptl_train.recipe import AnyRecipe, Recipe, RivalRecipe, Wishes, load_recipe
 from hptl_train.record import describe_sources, say_report
@@ -52,6 +56,7 @@ def start_run(
     _check_shares(recipe, team)
     sources, pretrained = _sources(recipe), _pretrained(recipe)
     data_set = data if isinstance(data, DataSet) else checked_data(data)
+    _check_whole_frames(recipe, data_set, team.device)
     # One process looks for a free name; the others would find it taken.
     path = str(_new_folder(recipe, data_set, name, runs, sink).path) if team.leads else ""
     run = RunFolder(Path(team.told(path)))
@@ -59,6 +64,16 @@ def start_run(
     _say_start(chain)
     chain.start()
     return chain
+
+
+def check_ready(recipe: Recipe, data_set: DataSet, device: str) -> None:
+    """Raise what `start_run` would raise for a chain on `data_set`, without starting it."""
+    crop_side(recipe)
+    team = open_team(device, recipe.compute)
+    _check_shares(recipe, team)
+    _sources(recipe)
+    _pretrained(recipe)
+    _check_whole_frames(recipe, data_set, team.device)
 
 
 def resume_run(
@@ -132,6 +147,13 @@ def _say_start(chain: Chain) -> None:
         say_report(chain.sink, step_name, weights.report)
     for step_name, source in chain.sources.items():
         note(f"source domain of step {step_name}: {source.name} (--source-data changes it)")
+    for step in chain.recipe.steps:
+        pictures = len(chain.sources[step.name].pictures) if step.name in chain.sources else 0
+        if (seen := step.iterations * step.batch) < pictures:
+            note(
+                f"step {step.name} sees {seen:,} of the source domain's {pictures:,} pictures; "
+                "--source-iterations gives it more"
+            )
 
 
 def _sources(recipe: Recipe) -> dict[str, Source]:
@@ -158,6 +180,23 @@ def _check_shares(recipe: Recipe, team: Team) -> None:
                 f"{team.size} processes, {least} or more pictures each and all alike",
                 hint="Give a multiple with --batch",
             )
+
+
+def _check_whole_frames(recipe: Recipe, data_set: DataSet, device: torch.device) -> None:
+    """Networks that see a frame in one piece must have room for the largest."""
+    if recipe.deeplab is None:
+        return
+    each = recipe.deeplab.sizes.evaluation_bytes * recipe.input.scale**2
+    sizes = [data_set.read(sample)[1].shape for sample in data_set.samples]
+    height, width = max(sizes, key=lambda size: size[0] * size[1])
+    need, free = each * height * width, free_memory(device)
+    if need > free:
+        raise EnvironmentLacks(
+            f"recipe {recipe.name} sees a micrograph of {width} x {height} px in one piece, which "
+            f"takes about {gib(need)} at input scale {recipe.input.scale}; {gib(free)} are free "
+            f"on {device}",
+            hint="Leave it out, or give a smaller --input-scale or --width",
+        )
 
 
 def _check_labelled(data_set: DataSet) -> None:

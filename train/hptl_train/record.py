@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from hptl_train.data.source import Source
 from hptl_train.job import StepOutcome
 from hptl_train.recipe import AnyRecipe, StepTable
 from hptl_train.run_folder import FINISHED, RUN_SCHEMA, RUN_TOOL, RUNNING
+
+_PACKAGES = ("torch", "numpy", "kornia", "scikit-learn", "scikit-image", "pillow")
 
 
 def started_record(
@@ -71,14 +74,18 @@ def describe_data(data_set: DataSet) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of everything that decides the numbers."""
-    import numpy as np
+    found = {"hptl-deploy": __version__, "python": platform.python_version()}
+    found |= {package: importlib.metadata.version(package) for package in _PACKAGES}
+    if torch.version.cuda is not None:
+        found |= {"cuda": torch.version.cuda, "cudnn": str(torch.backends.cudnn.version())}
+    return found
 
-    return {
-        "hptl-deploy": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
+
+def describe_device(device: torch.device) -> str:
+    """The card's name, or how many threads of the CPU compute."""
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    return f"{device}, {torch.get_num_threads()} threads"
 
 
 def describe_sources(sources: Mapping[str, Source]) -> dict[str, dict[str, str]]:
@@ -95,7 +102,7 @@ def step_entry(
 ) -> dict[str, Any]:
     """What run.json says of a finished step."""
     losses = {"train": outcome.train_loss}
-    if outcome.validation is not None:
+    if outcome.validation is not None and outcome.validation["loss"] is not None:
         losses["validation"] = outcome.validation["loss"]
     trained_on = f"{data_set.name} {data_set.sha256}"
     return {

@@ -5,8 +5,14 @@ recipe.toml         the recipe as run; usable as `--recipe runs/<name>/recipe.to
 metrics.jsonl       losses, learning rates, validations
 curves.png          the same as a picture
 report.html         all of it for a reader
-1-vgg19/            weights.safetensors, transfer.json; while training a checkpoint
+1-vgg19/            what a step leaves: transfer.json, weights.safetensors, last.safetensors
 2-fcn32s/ ...
+
+weights.safetensors is what a step hands on: the weights after its last iteration or, where its
+recipe says `keep = "best"`, the best on the validation frames. Where these are not the last,
+last.safetensors holds the last. While a step trains, its folder holds a checkpoint instead:
+checkpoint.json, which names a file of weights, one of the optimiser's state and, for
+`keep = "best"`, best-<iteration>.safetensors.
 """
 
 from __future__ import annotations

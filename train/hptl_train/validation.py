@@ -52,6 +52,8 @@ def score(
 ) -> dict[str, Any]:
     """Mean cross-entropy per labelled pixel (`loss`, nats) and the scores of `Confusion`.
 
+    Without a labelled pixel, what would be a mean of none is None.
+
     With a `team`, each process scores its share of the frames and all know the result.
     """
     tally = Tally(phases)
@@ -60,4 +62,4 @@ def score(
         tally.add(labels, predictor.judged(pixels, labels))
     if team:
         tally.share(team)
-    return {"loss": tally.mean_loss or 0.0, **tally.confusion.to_json()}
+    return {"loss": tally.mean_loss, **tally.confusion.to_json()}

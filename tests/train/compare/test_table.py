@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hptl_deploy.measurement.evaluation import Evaluation
 from hptl_deploy.measurement.scores import Confusion
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_train.compare.scoring import Scores
@@ -18,7 +19,8 @@ from hptl_train.compare.table import Figure, Table
 def scores(l1: float | None, l2: float | None, matrix: list[list[int]]) -> Scores:
     confusion = Confusion(PAPER_PHASES)
     confusion.matrix = np.array(matrix, np.int64)
-    document: dict[str, Any] = confusion.to_json()
+    found = Evaluation("drawn", None, confusion, {"one": confusion})
+    document: dict[str, Any] = found.to_json()
     return Scores(l1, l2, document)
 
 
@@ -43,6 +45,7 @@ def test_the_table_holds_the_papers_columns_and_ours() -> None:
             "hptl": [scores(0.02, 0.05, FIRST), scores(0.04, 0.09, SECOND)],
         },
         {"otsu": 0.123, "hptl": 4.5678},
+        {"hptl": 12_345_678},
         PAPER_PHASES,
     )
     header = table.header()
@@ -53,17 +56,20 @@ def test_the_table_holds_the_papers_columns_and_ours() -> None:
     assert rows["OTSU"]["s/image"] == "0.12"
     assert rows["OTSU"]["accuracy %"] == "99.00"
     assert rows["OTSU"]["IoU mg2si"] == "0.800"  # 4 of 5
-    assert rows["OTSU"]["area error mg2si %"] == "-1.00"
+    assert rows["OTSU"]["area error mg2si, points"] == "-1.00"
+    assert rows["OTSU"]["abs. area error mg2si, points"] == "1.00"
+    assert (rows["OTSU"]["Mpx trained"], rows["HPTL"]["Mpx trained"]) == ("-", "12.3")
     hptl = rows["HPTL"]
     assert hptl["l1"] == "0.0300 ± 0.0141"
     assert hptl["l2-l1"] == "0.0400 ± 0.0141"
     assert hptl["accuracy %"] == "98.00 ± 1.41"  # 99 and 97
     assert hptl["s/image"] == "4.57"
+    assert table.markdown().endswith("over the seeds: OTSU 1, HPTL 2.\n")
     assert table.markdown().splitlines()[1] == "| " + " | ".join(["---"] * len(header)) + " |"
 
 
 def test_the_csv_is_unrounded() -> None:
-    table = Table({"hptl": [scores(1 / 3, 0.5, FIRST)]}, {}, PAPER_PHASES)
+    table = Table({"hptl": [scores(1 / 3, 0.5, FIRST)]}, {}, {}, PAPER_PHASES)
     (row,) = csv.DictReader(io.StringIO(table.csv()))
     assert float(row["l1"]) == 1 / 3
     assert (row["l1_sd"], row["seconds_per_image"], row["seeds"]) == ("", "", "1")

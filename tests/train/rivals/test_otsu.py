@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.filters import threshold_otsu
 
 from hptl_deploy.errors import DataSetError, RecipeError, RunError
-from hptl_train.recipe import RivalRecipe, load_recipe
+from hptl_train.compare import Plan, compare
+from hptl_train.recipe import RivalRecipe, Wishes, load_recipe
 from hptl_train.rivals import load_rival, make_rival
-from hptl_train.rivals.otsu import Otsu, flattened, thresholds
+from hptl_train.rivals.otsu import Otsu, flattened, searched_bins, thresholds
 from hptl_train.rivals.tables import OtsuTable
 from support.labelled import draw
+from support.rivals import mean_loss
+from support.sinks import Recorder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +40,12 @@ def drawn(count: int, seed: int = 0) -> list[Frame]:
 
 def grey_frame(grey: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Frame:
     return np.repeat(grey[..., None], 3, axis=2), labels
+
+
+def stripes(phases: int) -> Frame:
+    """As many rows, each of one phase and one grey: equal steps of whole levels."""
+    labels = np.repeat(np.arange(phases, dtype=np.uint8), 20).reshape(phases, 20)
+    return grey_frame(labels * np.uint8(250 // phases), labels)
 
 
 def spread(grey: NDArray[np.uint8], limits: tuple[int, ...]) -> float:
@@ -85,7 +96,7 @@ def test_bands_are_the_phases_that_labels_say() -> None:
     turned = [(255 - pixels, labels) for pixels, labels in drawn(3)]
     rival.fit(turned, 3, seed=0)
     assert (rival.classes(255 - pixels) == labels).mean() > 0.999
-    assert rival.loss(turned) is None
+    assert mean_loss(rival, turned) is None
     found, loss = rival.judged(255 - pixels, labels)
     assert loss is None
     assert np.array_equal(found, rival.classes(255 - pixels))
@@ -124,6 +135,63 @@ def test_phases_are_ranked_by_their_median(phases: int) -> None:
     rival = otsu()
     rival.fit([grey_frame(astray.astype(np.uint8), labels)], phases, seed=0)
     assert np.array_equal(rival.classes(grey_frame(grey.astype(np.uint8), labels)[0]), labels)
+
+
+@pytest.mark.parametrize(
+    ("bands", "bins", "searched"),
+    [
+        *((bands, 256, 256) for bands in range(1, 6)),
+        (6, 256, 128),
+        (7, 256, 64),
+        (8, 256, 32),
+        (32, 256, 32),
+        (7, 60, 60),
+        (8, 90, 45),
+        (8, 8, 8),
+    ],
+)
+def test_many_bands_are_searched_on_fewer_bins(bands: int, bins: int, searched: int) -> None:
+    assert searched_bins(bands, bins) == searched
+
+
+@pytest.mark.parametrize("phases", [7, 8])
+def test_many_phases_are_parted(phases: int) -> None:
+    """Noise leaves more than a bin between any two phases; the recipe's settings."""
+    rival = otsu()
+    pixels, labels = stripes(phases)
+    noise = np.random.default_rng(phases).integers(0, 6, labels.shape, np.uint8)
+    pixels = pixels + noise[..., None]
+    rival.fit([(pixels, labels)], phases, seed=0)
+    bins = searched_bins(phases, 256)
+    assert rival.notes == (
+        f"thresholds between {phases} phases are searched on {bins} bins of grey, not on the "
+        "recipe's 256, which would take too long",
+    )
+    assert (rival.classes(pixels) == labels).all()
+    few = otsu()
+    few.fit([(pixels, labels // np.uint8(2))], phases, seed=0)
+    assert few.notes == ()
+
+
+def test_a_comparison_of_many_phases_says_what_was_searched(tmp_path: Path) -> None:
+    """Frames of eight stripes each, fitted and scored as `compare` does it."""
+    root = tmp_path / "eight"
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    for number in range(3):
+        pixels, labels = stripes(8)
+        Image.fromarray(pixels + np.uint8(number)).save(root / "images" / f"f{number}.png")
+        Image.fromarray(labels).save(root / "labels" / f"f{number}.png")
+    (root / "dataset.toml").write_text(
+        "".join(f'[[phases]]\nname = "{n}"\ncolour = [{n}, 0, 0]\n' for n in range(8)),
+        encoding="utf-8",
+    )
+    sink = Recorder()
+    found = compare(root, Plan(("otsu",), 1, Wishes()), tmp_path / "out", "cpu", sink)
+    assert found.table.rows["otsu"]["accuracy"].mean == 1
+    (note,) = json.loads((tmp_path / "out/runs/otsu-seed0/run.json").read_text())["notes"]
+    assert note.startswith("thresholds between 8 phases are searched on 32 bins of grey")
+    assert f"otsu: {note}" in sink.notes
 
 
 def test_phases_without_training_pixels_get_no_band() -> None:
@@ -183,14 +251,24 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     pixels, labels = drawn(1)[0]
     with pytest.raises(DataSetError, match="the training split has no labelled pixel"):
         otsu().fit([(pixels, np.full_like(labels, 255))], 3, seed=0)
-    seven = np.repeat(np.arange(7, dtype=np.uint8), 20).reshape(7, 20)
-    with pytest.raises(RecipeError) as raised:
-        otsu().fit([grey_frame(seven, seven)], 7, seed=0)
-    assert str(raised.value) == (
-        "[otsu]: 7 phases and histogram_bins = 256 leave 3.6e+11 sets of thresholds to try, "
-        "expected at most 1e+09. Lower histogram_bins"
-    )
-    otsu(histogram_bins=32).fit([grey_frame(seven, seven)], 7, seed=0)
+    for phases, bins, sentence in (
+        (
+            40,
+            256,
+            "40 phases have too many sets of thresholds to try, even on the fewest bins of grey "
+            "that could part them. Train --recipe svm instead; in a comparison leave otsu out "
+            "with --rows",
+        ),
+        (
+            7,
+            6,
+            "7 phases need as many bins of grey, found histogram_bins = 6. Use a recipe with 7 "
+            "or more",
+        ),
+    ):
+        with pytest.raises(RecipeError) as raised:
+            otsu(histogram_bins=bins).fit([stripes(phases)], phases, seed=0)
+        assert str(raised.value) == f"[otsu]: {sentence}"
     path = tmp_path / "fitted"
     with pytest.raises(RunError, match=f"^{path}: what was fitted cannot be read"):
         otsu().load(path)

@@ -2,5 +2,6 @@
 
 from hptl_train.compare.comparison import Comparison, compare
 from hptl_train.compare.plan import ROWS, Plan
+from hptl_train.compare.table import MEANING
 
-__all__ = ["ROWS", "Comparison", "Plan", "compare"]
+__all__ = ["MEANING", "ROWS", "Comparison", "Plan", "compare"]

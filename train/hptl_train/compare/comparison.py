@@ -22,6 +22,7 @@ from hptl_deploy.datasets import DataSet
 from hptl_deploy.errors import DataSetError, Interrupted, RunError, UsageError
 from hptl_deploy.files import sha256_file, write_json, write_text
 from hptl_deploy.sink import Sink
+from hptl_train.building import target_pixels
 from hptl_train.compare.methods import Method, load_method
 from hptl_train.compare.panel import disagreement, draw_panel
 from hptl_train.compare.plan import Entry, Plan, title_of
@@ -30,9 +31,9 @@ from hptl_train.compare.table import Table
 from hptl_train.compare.timing import seconds_per_image
 from hptl_train.compare.training import finished_run
 from hptl_train.devices import Team, open_team, under_torchrun
-from hptl_train.prepare import checked_data
-from hptl_train.recipe import ComputeTable
-from hptl_train.record import describe_data, versions
+from hptl_train.prepare import check_ready, checked_data
+from hptl_train.recipe import ComputeTable, Recipe
+from hptl_train.record import describe_data, describe_device, versions
 from hptl_train.run_folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def compare(data: Path, plan: Plan, out: Path, device: str, sink: Sink) -> Compa
     if not data_set.split("test"):
         raise DataSetError(f"data set {data_set.root}: its test split is empty")
     work = _Work(plan, entries, data_set, out, device, sink)
+    work.check()
     work.claim()
     try:
         return work.done()
@@ -91,6 +93,12 @@ class _Work:
     def team(self) -> Team:
         """The device that scores and times, in fp32 as an exported model computes."""
         return open_team(self.device, ComputeTable())
+
+    def check(self) -> None:
+        """Find what is wrong with any row before the first is trained."""
+        for entry in self.entries:
+            if entry.seed == 0 and isinstance(entry.recipe, Recipe):
+                check_ready(entry.recipe, self.data_set, self.device)
 
     def claim(self) -> None:
         """Make `out` this comparison's. Raises RunError when it is another's."""
@@ -127,7 +135,12 @@ class _Work:
             scores[entry.row].append(self._scores(entry, run))
             runs.setdefault(entry.row, run)
         seconds = self._seconds(runs)
-        table = Table(scores, seconds, self.data_set.phases)
+        trained = {
+            entry.row: target_pixels(entry.recipe)
+            for entry in self.entries
+            if isinstance(entry.recipe, Recipe)
+        }
+        table = Table(scores, seconds, trained, self.data_set.phases)
         document = self._document() | {
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds_per_image": seconds,
@@ -145,6 +158,7 @@ class _Work:
             "rows": list(self.plan.rows),
             "seeds": self.plan.seeds,
             "data": describe_data(self.data_set),
+            "device": describe_device(self.team.device),
             "versions": versions(),
         }
 

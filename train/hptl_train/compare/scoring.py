@@ -12,6 +12,7 @@ import numpy as np
 
 from hptl_deploy.datasets import DataSet
 from hptl_deploy.files import atomic_path, sha256_file, write_json
+from hptl_deploy.measurement.evaluation import evaluate
 from hptl_deploy.phases import Phase, palette
 from hptl_deploy.sink import Sink
 from hptl_train.compare.methods import Method
@@ -33,7 +34,7 @@ class Scores:
     l2: float | None
     """The same over the test micrographs."""
     test: dict[str, Any]
-    """`Confusion.to_json` of the test micrographs."""
+    """`Evaluation.to_json` of the test micrographs' class maps, each one's scores among it."""
 
     @property
     def gap(self) -> float | None:
@@ -70,7 +71,8 @@ def score_method(
                     write_map(map_file(folder, sample), found.classes, data_set.phases)
                 bar.advance()
             losses.append(tally.mean_loss)
-    scores = Scores(losses[0], losses[1], tally.confusion.to_json())
+    # As a reader of the folder would score the maps that lie in it.
+    scores = Scores(losses[0], losses[1], evaluate(folder, data_set.root, "test").to_json())
     write_json(
         folder / "scores.json",
         {"run_sha256": sha256_file(run.path / RUN_FILE), **vars(scores)},

@@ -13,6 +13,14 @@ from hptl_deploy.sink import figure
 from hptl_train.compare.plan import title_of
 from hptl_train.compare.scoring import Scores
 
+MEANING = (
+    "l1, l2: mean loss per labelled pixel on whole training and test micrographs (cross-entropy in "
+    "nats; SVM: hinge). Scores are pooled over the test micrographs' pixels. Area error: "
+    "percentage points of area, found - true, pooled; abs.: its size, mean over "
+    "micrographs. Mpx trained: micrograph pixels in all crops that a network saw of this data set."
+)
+_AREA_ERRORS = ("area_fraction_error", "mean_absolute_area_error")
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -46,10 +54,15 @@ class Table:
         self,
         scores: Mapping[str, Sequence[Scores]],
         seconds: Mapping[str, float],
+        trained: Mapping[str, int],
         phases: Sequence[Phase],
     ) -> None:
-        """`scores` by row, one for each seed; `seconds` per micrograph by row."""
+        """All by row: `scores`, one for each seed; `seconds` per micrograph; pixels `trained` on.
+
+        The last are micrograph pixels in all crops that a network saw.
+        """
         self._seconds = seconds
+        self._trained = trained
         self._phases = tuple(phases)
         self.rows = {row: self._figures(found) for row, found in scores.items()}
         self.seeds = {row: len(found) for row, found in scores.items()}
@@ -63,7 +76,7 @@ class Table:
             "mean_iou": [s.test["mean_iou"] for s in scores],
         }
         for place, phase in enumerate(self._phases):
-            for key in ("iou", "area_fraction_error"):
+            for key in ("iou", *_AREA_ERRORS):
                 own = [s.test["phases"][place][key] for s in scores]
                 columns[f"{phase.key}_{key}"] = own
         return {
@@ -82,7 +95,9 @@ class Table:
             "accuracy %",
             "mean IoU",
             *(f"IoU {phase.key}" for phase in self._phases),
-            *(f"area error {phase.key} %" for phase in self._phases),
+            *(f"area error {phase.key}, points" for phase in self._phases),
+            *(f"abs. area error {phase.key}, points" for phase in self._phases),
+            "Mpx trained",
         ]
 
     def lines(self) -> list[list[str]]:
@@ -96,17 +111,23 @@ class Table:
                 figures["mean_iou"].text(3),
                 *(figures[f"{phase.key}_iou"].text(3) for phase in self._phases),
                 *(
-                    figures[f"{phase.key}_area_fraction_error"].text(2, 100, sign=True)
+                    figures[f"{phase.key}_{key}"].text(2, 100, sign=key == _AREA_ERRORS[0])
+                    for key in _AREA_ERRORS
                     for phase in self._phases
                 ),
+                figure(self._trained[row] / 1e6, 1) if row in self._trained else "-",
             ]
             for row, figures in self.rows.items()
         ]
 
     def markdown(self) -> str:
-        """The table as it goes into a document."""
+        """The table as it goes into a document, with what its columns mean."""
         rows = [self.header(), ["---"] * len(self.header()), *self.lines()]
-        return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+        seeds = ", ".join(f"{title_of(row)} {count}" for row, count in self.seeds.items())
+        return (
+            "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+            + f"\n{MEANING} ± is the standard deviation (n - 1) over the seeds: {seeds}.\n"
+        )
 
     def csv(self) -> str:
         """Every number unrounded, mean and spread in columns of their own."""
@@ -114,13 +135,14 @@ class Table:
         writer = csv.writer(text, lineterminator="\n")
         names = list(next(iter(self.rows.values())))
         spread = [f"{name}_sd" for name in names]
-        writer.writerow(["method", "seeds", "seconds_per_image", *names, *spread])
+        writer.writerow(["method", "seeds", "seconds_per_image", "trained_pixels", *names, *spread])
         for row, figures in self.rows.items():
             writer.writerow(
                 [
                     title_of(row),
                     self.seeds[row],
                     _cell(self._seconds.get(row)),
+                    self._trained.get(row, ""),
                     *(_cell(figures[name].mean) for name in names),
                     *(_cell(figures[name].spread) for name in names),
                 ]

@@ -45,6 +45,14 @@ class DeepLabSizes:
                 "one for each block of the last stage"
             )
 
+    @property
+    def evaluation_bytes(self) -> float:
+        """Memory per input pixel of a whole frame in evaluation, fp32.
+
+        About 440 at the published sizes (`networks.deeplab`), and proportional to the channels.
+        """
+        return 440.0 * self.decoder / 256
+
     def scaled(self, width: float) -> DeepLabSizes:
         """All channels times `width`, at least 1 each; blocks, multi-grid and rates stay."""
 

@@ -144,7 +144,8 @@ class ComputeTable(Table):
     compile: bool = False
     """torch.compile: minutes at the start, faster iterations."""
     deterministic: bool = True
-    """On a card: a resumed run repeats an unbroken one bit for bit, at a price in speed."""
+    """On a card, at a price in speed: a resumed run of FCNs repeats an unbroken one bit for bit,
+    one of DeepLab V3+ up to rounding (torch's bilinear enlargement goes back in no fixed order)."""
 
 
 class ScheduleTable(Table):

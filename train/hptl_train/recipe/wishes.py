@@ -11,7 +11,7 @@ from hptl_deploy.errors import RecipeError
 from hptl_train.networks.layers import GROUPS
 from hptl_train.recipe.derived import without_steps
 from hptl_train.recipe.recipe import Recipe, RivalRecipe, parse_recipe
-from hptl_train.recipe.tables import RANDOM, SOURCE_NONE, WEIGHTS
+from hptl_train.recipe.tables import RANDOM, SOURCE_NONE, SOURCE_PHOTOGRAPHS, WEIGHTS
 
 _BLOCKS = 5
 _WARM_UP = 0.2
@@ -163,9 +163,12 @@ class Wishes:
         elif self.source_data == SOURCE_NONE:
             table["steps"] = without_steps(table["steps"], source_steps, {"start": RANDOM})
         elif self.source_data is not None:
+            origin = self.source_data
+            if origin != SOURCE_PHOTOGRAPHS:
+                origin = str(Path(origin).resolve())
             for step in table["steps"]:
                 if step["network"] == "vgg19":
-                    step["source"] = self.source_data
+                    step["source"] = origin
 
 
 _FROM_WEIGHTS = next(iter(GROUPS))

@@ -7,7 +7,7 @@ is a few arrays, kept as safetensors: nothing in the file is ever executed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,8 +30,12 @@ class Rival(ABC):
     arrays: ClassVar[Mapping[str, str]]
     """What is learned: each array's name, and its axes as letters that stand for lengths."""
 
+    notes: tuple[str, ...]
+    """What `fit` did otherwise than the recipe says, a sentence each; empty before."""
+
     def __init__(self) -> None:
         self._learned: Arrays = {}
+        self.notes = ()
 
     def fit(self, frames: Sequence[Frame], phases: int, seed: int) -> None:
         """Learn `phases` phases from `frames`; the result depends on these and `seed` alone.
@@ -41,6 +45,7 @@ class Rival(ABC):
         """
         if not any((labels != IGNORE).any() for _, labels in frames):
             raise DataSetError("the training split has no labelled pixel")
+        self.notes = ()
         self._learned = self._fit(frames, phases, seed)
 
     def classes(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -56,17 +61,6 @@ class Rival(ABC):
         where nothing is labelled.
         """
         return self._judged(pixels, labels, self._need())
-
-    def loss(self, frames: Iterable[Frame]) -> float | None:
-        """Mean loss per labelled pixel, over all of `frames`; None where the rival has none."""
-        total, labelled = 0.0, 0
-        for pixels, labels in frames:
-            _, summed = self.judged(pixels, labels)
-            if summed is None:
-                return None
-            total += summed
-            labelled += int((labels != IGNORE).sum())
-        return total / max(1, labelled)
 
     def save(self, path: Path) -> None:
         """Write what was learned to `path`, whole or not at all. Raises RunError."""
