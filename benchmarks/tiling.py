@@ -129,7 +129,7 @@ def main() -> None:
             path = find_model(options.model, Path("models"))
         else:
             path = random_model(options.random, options.input_scale, Path(folder))
-        with open_engine(load_model(path), "cpu", announce=print) as engine:
+        with open_engine(load_model(path), "cpu") as engine:
             card = engine.model.card
             print(f"{card.name}: input scale {card.input_scale}, halo {card.halo} px")
             measure(engine, options.rounds)

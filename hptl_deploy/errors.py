@@ -10,6 +10,8 @@
     │   ├── RunError               2   a training run's folder
     │   └── ResultsError           2   a results folder
     ├── EngineError                1   inference itself failed
+    │   └── DeviceError            1   the card or its driver failed
+    │       └── OutOfDeviceMemory  1   no room for this batch; a smaller one may go through
     ├── VerificationError          1   an exported model does not say what the network says
     ├── EnvironmentLacks           3   a library, driver or device that was asked for
     └── Interrupted                130 stopped by the user, finished work kept
@@ -93,6 +95,14 @@ class ResultsError(InputError):
 
 class EngineError(HptlError):
     """Inference failed."""
+
+
+class DeviceError(EngineError):
+    """The device or its driver failed; what was queued on it may not have been done."""
+
+
+class OutOfDeviceMemory(DeviceError):
+    """The device has no room for what was asked; smaller pieces may still go through."""
 
 
 class VerificationError(HptlError):

@@ -87,8 +87,10 @@ class ModelCard:
     data_licence: str = "not stated"
     made_with: dict[str, str] = field(default_factory=dict)
     """Versions of what trained and exported it."""
+    quantised_for: str | None = None
+    """Of an int8 model: which of INT8_TARGETS its form is for."""
     probe: Probe | None = None
-    """Of an int8 model: what a processor must reproduce before its results are trusted."""
+    """Of an int8 model: what a machine must reproduce before its results are trusted."""
 
     def to_json(self) -> str:
         """The JSON text stored in the ONNX file."""
@@ -112,6 +114,8 @@ class ModelCard:
             "licence": {"weights": self.weights_licence, "data": self.data_licence},
             "made_with": self.made_with,
         }
+        if self.quantised_for is not None:
+            document["quantised_for"] = self.quantised_for
         if self.probe is not None:
             document["probe"] = self.probe.to_json()
         return json.dumps(document, ensure_ascii=False)
@@ -167,6 +171,7 @@ class ModelCard:
             weights_licence=str(document["licence"]["weights"]),
             data_licence=str(document["licence"]["data"]),
             made_with=dict(document.get("made_with", {})),
+            quantised_for=document.get("quantised_for"),
             probe=Probe.from_json(document["probe"]) if document.get("probe") else None,
         )
 
@@ -188,6 +193,8 @@ class ModelCard:
             problems.append(f"pixel_size_um {self.pixel_size_um} is not plausible")
         if self.synthetic not in (True, False):
             problems.append(f"synthetic {self.synthetic!r} is not true or false")
+        if self.quantised_for not in (None, *INT8_TARGETS):
+            problems.append(f"quantised_for {self.quantised_for!r} is not cpu or tensorrt")
         probe = self.probe
         if probe and self.stride > 0 and (probe.height % self.stride or probe.width % self.stride):
             problems.append(

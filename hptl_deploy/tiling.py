@@ -151,33 +151,43 @@ def plan_frame(
     tile: int | None = None,
     bytes_per_pixel: float = 0.0,
     budget_bytes: float = math.inf,
+    takes: Callable[[int, int], bool] = lambda rows, columns: True,
 ) -> FramePlan:
     """Decide how a frame goes through: whole if it fits, else in tiles.
 
     `tile` is the side of a square core in pixels and forces tiling; without it the
     largest core whose tile (core and halos) needs at most `budget_bytes` is taken,
-    and cores are then evened out over the frame.
+    and cores are then evened out over the frame. `takes` says which (rows, columns) an
+    engine that was built for certain shapes can be given.
 
-    Raises UsageError when `tile` is not a positive multiple of `stride`, and when not
-    even the smallest tile fits the budget.
+    Raises UsageError when `tile` is not a positive multiple of `stride` or makes tiles that the
+    engine does not take, and when not even the smallest tile fits.
     """
+    padded = (_up(height, stride), _up(width, stride))
+
+    def taken(core: tuple[int, int]) -> bool:
+        reads = [_reads(*axis, halo) for axis in zip(padded, core, strict=True)]
+        return all(takes(rows, columns) for rows in reads[0] for columns in reads[1])
+
     if tile is not None:
         check_core(tile, stride)
+        if not taken((tile, tile)):
+            raise UsageError(
+                f"--tile {tile}: the engine was not built for tiles of that size and their halos "
+                f"({halo} px)",
+                hint="Choose a smaller --tile, or leave it out",
+            )
         return FramePlan(height, width, stride, halo, (tile, tile))
-    padded_height, padded_width = _up(height, stride), _up(width, stride)
-    if padded_height * padded_width * bytes_per_pixel <= budget_bytes:
+    if padded[0] * padded[1] * bytes_per_pixel <= budget_bytes and takes(*padded):
         return FramePlan(height, width, stride, halo, None)
-    padded = (padded_height, padded_width)
     # From the largest core down; a frame's own border cuts tiles short, so that a long thin
     # one may go in few pieces.
     for largest in range(max(padded), 0, -stride):
         rows, columns = (_longest_read(length, largest, halo) for length in padded)
         if rows * columns * bytes_per_pixel <= budget_bytes:
-            core = (
-                _even_core(padded_height, largest, stride),
-                _even_core(padded_width, largest, stride),
-            )
-            return FramePlan(height, width, stride, halo, core)
+            core = (_even_core(padded[0], largest, stride), _even_core(padded[1], largest, stride))
+            if taken(core):
+                return FramePlan(height, width, stride, halo, core)
     raise UsageError(
         f"the smallest tile ({stride} px and a halo of {halo} px) needs "
         f"{rows * columns * bytes_per_pixel / 2**20:.0f} MiB, but only "
@@ -215,8 +225,13 @@ def read_padded(
 
 def _longest_read(length: int, core: int, halo: int) -> int:
     """The longest read along one axis: both halos where a core has neighbours on both sides."""
+    return max(_reads(length, core, halo))
+
+
+def _reads(length: int, core: int, halo: int) -> set[int]:
+    """The lengths that are read along one axis."""
     starts = range(0, length, core)
-    return max(min(length, start + core + halo) - max(0, start - halo) for start in starts)
+    return {min(length, start + core + halo) - max(0, start - halo) for start in starts}
 
 
 def _up(value: int, multiple: int) -> int:

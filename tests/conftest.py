@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from hptl_deploy.engines import storage
+from hptl_deploy.engines.flavour import TENSORRT_RTX, Flavour, load_flavour
+from hptl_deploy.errors import EnvironmentLacks
 
 HAS_TORCH = find_spec("torch") is not None
 
-# A workstation that only segments has no torch; its tests run there all the same.
-collect_ignore = [] if HAS_TORCH else ["train", "export"]
+# A workstation that only segments has no torch; what it can do is tested there all the same, and
+# building engines is part of it.
+_EXPORT = sorted(path.name for path in (Path(__file__).parent / "export").glob("test_*.py"))
+collect_ignore = [] if HAS_TORCH else ["train", *(f"export/{name}" for name in _EXPORT)]
 
 
 def pytest_report_header() -> str:
@@ -15,3 +24,21 @@ def pytest_report_header() -> str:
     if HAS_TORCH:
         return "training and export: tested"
     return "training and export: NOT tested, torch is not installed"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder, for the time of a test."""
+    folder = tmp_path / "cache" / "hptl-deploy"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parent))  # for processes that are started
+    monkeypatch.setattr(storage, "user_cache_path", lambda *_, **__: folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rtx() -> Flavour:
+    """TensorRT for RTX, which builds without a card; skips, saying why, where it is missing."""
+    try:
+        return load_flavour(TENSORRT_RTX)
+    except EnvironmentLacks as exc:
+        pytest.skip(str(exc))

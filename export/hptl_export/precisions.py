@@ -129,11 +129,11 @@ def publish_int8(
     card = replace(
         card,
         precision="int8",
+        quantised_for=target,
         probe=make_probe(proto, frames.pictures, maps, card.stride),
         checks={
             **change.to_json(),
             "calibrated on": calibration.what,
-            "quantised for": target,
             "convolutions in fp32": f"the first {kept} of {len(quantisable(shown.graph))}",
         },
     )

@@ -55,7 +55,7 @@ def demo(
             )
         models = bundled
     with (
-        opened_engine(model, models, device, None, sink) as engine,
+        opened_engine(model, models, sink, device=device) as engine,
         stop_on_signals("the frames in hand") as stop,
     ):
         found = demonstrate(folder, images, shape, seed, engine, sink, stop)

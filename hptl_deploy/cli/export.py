@@ -9,6 +9,7 @@ import typer
 
 from hptl_deploy.cli.extras import needs_extra
 from hptl_deploy.cli.output import JsonOption, Output, output
+from hptl_deploy.cli.synth import parse_size
 from hptl_deploy.cli.train import RunsOption
 from hptl_deploy.cli.use import ModelsOption
 
@@ -42,19 +43,43 @@ def export(
     int8_for: Annotated[
         str, typer.Option("--int8-for", help="cpu or tensorrt: the form of int8 that it runs.")
     ] = "cpu",
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            help="auto (whichever is installed), tensorrt, tensorrt-rtx or none.",
+        ),
+    ] = "auto",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            help="Cards that a tensorrt-rtx engine is for: portable (Ampere to Blackwell) or "
+            "turing; default: this machine's, portable where it has none.",
+        ),
+    ] = None,
+    frame: Annotated[
+        str,
+        typer.Option("--frame", help="Width x height of the micrographs an engine is tuned to."),
+    ] = "2560x1920",
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's final network as one self-describing, verified ONNX file.
 
     It becomes the default model of the models folder. A model, or a precision of it, that fails
-    a check is not published.
+    a check is not published. Where TensorRT is installed, an engine is built, too.
 
-    Example: hptl-deploy export hptl-my-alloy --int8 --calibrate micrographs
+    Example: hptl-deploy export hptl-my-alloy --fp16 --int8 --calibrate micrographs
     """
+    from hptl_deploy.engines.wanted import check_frame
     from hptl_deploy.errors import UsageError
     from hptl_deploy.model import INT8_TARGETS
+    from hptl_export.engine import build_for_export, check_choice
 
     sink = output(context, as_json=as_json)
+    check_choice(engine, target)
+    shape = parse_size(frame, "--frame")
+    check_frame(shape)
     if calibrate is not None and not int8:
         raise UsageError("--calibrate: only --int8 has ranges to calibrate", hint="Add --int8")
     if int8_for not in INT8_TARGETS:
@@ -79,9 +104,31 @@ def export(
         )
     for written in (model, *more):
         _show(written, sink)
+    built = [
+        (written, path)
+        for written in _for_engines(model, more)
+        if (path := build_for_export(written, engine, target, sink, frame=shape))
+    ]
+    for _, path in built:
+        sink.say(f"{path} ({path.stat().st_size / 2**20:.1f} MB)")
     sink.say(f"{model.card.name} is now the default model")
     sink.say("segment with it: hptl-deploy segment FOLDER")
-    sink.document({**_document(model), "precisions": [_document(written) for written in more]})
+    sink.document(
+        {
+            **_document(model),
+            "precisions": [_document(written) for written in more],
+            "engines": [
+                {"path": str(path), "precision": written.card.precision} for written, path in built
+            ],
+        }
+    )
+
+
+def _for_engines(model: Model, more: list[Model]) -> list[Model]:
+    """Which files get an engine: what a card runs of its own accord, and int8 where it can."""
+    half = [written for written in more if written.card.precision == "fp16"]
+    whole = [written for written in more if written.card.quantised_for == "tensorrt"]
+    return [*(half or [model]), *whole]
 
 
 def _show(model: Model, sink: Output) -> None:
@@ -95,6 +142,7 @@ def _show(model: Model, sink: Output) -> None:
 def _document(model: Model) -> dict[str, object]:
     return {
         "model": str(model.path),
+        "precision": model.card.precision,
         "sha256": model.sha256,
         "bytes": model.path.stat().st_size,
         "bytes_per_pixel": model.card.bytes_per_pixel,

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def opened_engine(
-    name: str | None, models: Path, device: str, precision: str | None, sink: Sink
+    name: str | None,
+    models: Path,
+    sink: Sink,
+    *,
+    device: str = "auto",
+    precision: str | None = None,
+    backend: str = "auto",
 ) -> Engine:
     """An engine for model `name` (else the default of `models`), said aloud through `sink`.
 
@@ -20,24 +26,20 @@ def opened_engine(
     """
     from hptl_deploy.bundled import BUNDLED
     from hptl_deploy.engines import open_engine
-    from hptl_deploy.errors import UsageError
-    from hptl_deploy.model import MODEL_FILE, MODEL_FILES, PRECISIONS, load_model
+    from hptl_deploy.model import load_model
     from hptl_deploy.models_folder import find_model, has_default
 
-    if precision is not None and precision not in PRECISIONS:
-        raise UsageError(f"--precision {precision}: expected fp32, fp16 or int8")
-    path = find_model(name, models)
-    if precision is not None and path.name == MODEL_FILE:
-        # A model folder holds one file per precision.
-        sibling = path.with_name(MODEL_FILES[precision])
-        path = sibling if sibling.is_file() else path
-    model = load_model(path)
-    engine = open_engine(model, device, precision, announce=sink.note)
+    engine = open_engine(
+        load_model(find_model(name, models)), device, precision, backend, sink=sink
+    )
+    model = engine.model
     info = engine.info
     sink.note(
-        f"model {model.card.name} ({model.sha256[:12]}, {path}) on {info.backend}, "
+        f"model {model.card.name} ({model.sha256[:12]}, {model.path}) on {info.backend}, "
         f"device {info.device}, {info.precision}"
     )
+    for remark in info.remarks:
+        sink.note(remark)
     if name is None and not has_default(models):
         sink.note(
             f"no model was named and {models} has no default, so the bundled {BUNDLED} runs, which "

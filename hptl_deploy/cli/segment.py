@@ -31,8 +31,19 @@ def segment(
         Path | None, typer.Option("--out", help="Results folder; default: INPUT-segmented.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend",
+            help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda or onnxruntime-cpu.",
+        ),
+    ] = "auto",
     precision: Annotated[
-        str | None, typer.Option("--precision", help="fp32, fp16 or int8; default: the model's.")
+        str | None,
+        typer.Option(
+            "--precision",
+            help="fp32, fp16 or int8; default: fp32, and on a card fp16 if the model has it.",
+        ),
     ] = None,
     tile: Annotated[
         int | None,
@@ -78,7 +89,9 @@ def segment(
     )
     options.check()
     with (
-        opened_engine(model, models, device, precision, sink) as engine,
+        opened_engine(
+            model, models, sink, device=device, precision=precision, backend=backend
+        ) as engine,
         stop_on_signals("the micrographs in hand") as stop,
     ):
         summary = run(options, engine, sink, stop)

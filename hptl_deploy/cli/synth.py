@@ -53,11 +53,11 @@ def synth(
     )
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """(height, width) in px from `2560x1920`, width first as people say it; raises UsageError."""
     from hptl_deploy.errors import UsageError
 
     found = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", text.strip())
     if found is None:
-        raise UsageError(f"--size {text}: expected WIDTHxHEIGHT in px, such as 2560x1920")
+        raise UsageError(f"{option} {text}: expected WIDTHxHEIGHT in px, such as 2560x1920")
     return int(found[2]), int(found[1])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,21 +34,36 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Capacity:
+    """What one call of an engine may be given, for planning."""
+
+    stride: int
+    """H and W are multiples of it."""
+    halo: int
+    bytes_per_pixel: float
+    """Of memory that a call takes on the engine's device; 0 where the engine holds it already."""
+    takes: Callable[[int, int], bool] = lambda rows, columns: True
+    """Whether one micrograph, or tile, of (H, W) can be given."""
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What actually runs, for the screen and run.json."""
 
     backend: str
     """`onnxruntime-cpu`, `onnxruntime-cuda`, ..."""
     device: str
-    """`cpu` or the card's name."""
+    """`cpu` or `cuda:N`."""
     precision: str
     """`fp32`, `fp16` or `int8`."""
     versions: dict[str, str]
     largest_shape: tuple[int, int, int] | None
     """(N, H, W) the engine was built for, or None where any size goes."""
     owns_buffers: bool
-    """True: returned arrays are the engine's and are valid until the next call only.
-    False: they are the caller's."""
+    """True: what `stream` gives is the engine's own memory, valid until the next answer is asked
+    for; False: it is the caller's. What `infer` gives is always the caller's."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know about how it runs."""
 
     def to_json(self) -> dict[str, Any]:
         """The form stored in run.json."""
@@ -58,6 +73,7 @@ class EngineInfo:
             "precision": self.precision,
             "versions": self.versions,
             "largest_shape": list(self.largest_shape) if self.largest_shape else None,
+            "remarks": list(self.remarks),
         }
 
 
@@ -114,6 +130,12 @@ class Engine(Closes):
             finally:
                 for future in pending:
                     future.cancel()
+
+    @property
+    def capacity(self) -> Capacity:
+        """What one call may be given."""
+        card = self.model.card
+        return Capacity(card.stride, card.halo, card.bytes_per_pixel)
 
     @abstractmethod
     def _infer(self, batch: NDArray[np.uint8]) -> Prediction:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
 from hptl_deploy.engines.base import Engine, EngineInfo, Prediction
-from hptl_deploy.errors import EngineError, EnvironmentLacks, ModelError
+from hptl_deploy.engines.ort_binding import Binding
+from hptl_deploy.engines.proving import check_probe, reproduces
+from hptl_deploy.errors import EngineError, EnvironmentLacks, ModelError, OutOfDeviceMemory
 from hptl_deploy.model import INPUT, OUTPUTS, Model
 
 if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
-
-    from hptl_deploy.probe import Probe
 
 S = TypeVar("S")
 
@@ -27,6 +29,17 @@ _EXACT_INT8 = "session.x64quantprecision"
 signed weights are added in 16 bits, which saturate silently. With this setting ONNX Runtime makes
 the weights unsigned, and the sums are exact and slower. It does so on processors that need not be
 helped, too, so it is for those that fail the model's probe without it."""
+
+_EXACT_REMARK = (
+    "this processor's fast 8-bit sums saturate and failed the model's probe, so int8 runs in its "
+    "exact, slower form"
+)
+
+_NO_MEMORY = re.compile(
+    r"bad.?alloc|out ?of ?memory|failed to allocate|alloc_failed|smaller than requested",
+    re.IGNORECASE,
+)
+"""How the allocators of ONNX Runtime, CUDA and cuDNN say it."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -41,7 +54,9 @@ class OnnxRuntimeEngine(Engine):
         EnvironmentLacks when ONNX Runtime cannot be imported or would silently run on
         another device, ModelError when it refuses the file.
         """
-        ort = load_onnxruntime()
+        self._ort = ort = load_onnxruntime()
+        self._cuda_index = cuda_index
+        self._binding: Binding | None = None
         kind = "cpu" if cuda_index is None else "cuda"
         options = session_options(ort)
         options.intra_op_num_threads = threads
@@ -87,55 +102,52 @@ class OnnxRuntimeEngine(Engine):
                 return session(provider, {})
 
             try:
-                self._check_probe(exact)
+                self._compute_as_verified(exact)
             except BaseException:
                 self.close()
                 raise
 
-    def _probe_differs(self) -> tuple[Probe, int]:
-        """The card's probe and how many of its pixels get another class here."""
-        probe = self.model.card.probe
-        if probe is None:
-            raise ModelError(
-                f"{self.model.path}: is an int8 model without a probe, so nothing tells whether "
-                "this processor computes it as it was verified",
-                hint="Export it again with this version",
-            )
-        return probe, probe.differing(self.infer(probe.frame[None]).classes[0])
-
-    def _check_probe(self, exact: Callable[[], onnxruntime.InferenceSession]) -> None:
+    def _compute_as_verified(self, exact: Callable[[], onnxruntime.InferenceSession]) -> None:
         """Take the `exact` session where the fast one does not compute as the card says.
 
         Raises EnvironmentLacks where neither does, ModelError where the card does not say.
         """
-        probe, differing = self._probe_differs()
-        if differing > probe.tolerated:
-            self._session = exact()
-            _, differing = self._probe_differs()
-        if differing > probe.tolerated:
-            raise EnvironmentLacks(
-                f"{self.model.path}: this processor gives {differing} of the "
-                f"{probe.height * probe.width} pixels of the model's probe another class than it "
-                f"was verified with (at most {probe.tolerated} may tie), so its int8 results "
-                "would be wrong here",
-                hint="Use the fp32 model of the same folder: leave --precision int8 out",
-            )
+        if reproduces(self):
+            return
+        self._session = exact()
+        check_probe(self)
+        self.info = replace(self.info, remarks=(_EXACT_REMARK,))
 
     def close(self) -> None:
         """Release the session and its memory; a second call does nothing."""
         super().close()
+        self._binding = None
         self._session = None
 
     def _infer(self, batch: NDArray[np.uint8]) -> Prediction:
         try:
-            classes, confidence = self._session.run(list(OUTPUTS), {INPUT: batch})
+            return self._run(batch)
         except Exception as exc:
+            # What a larger batch held would be in the way of a smaller one.
+            self._binding = None
             count, height, width, _ = batch.shape
-            raise EngineError(
-                f"model {self.model.card.name}: ONNX Runtime failed on {count} x {height} x "
-                f"{width} px ({first_line(exc)})"
-            ) from exc
-        return Prediction(classes, confidence)
+            size = f"{count} x {height} x {width} px"
+            name, device, reason = self.model.card.name, self.info.device, first_line(exc)
+            if _NO_MEMORY.search(str(exc)):
+                raise OutOfDeviceMemory(
+                    f"model {name}: {device} has no memory left for {size} ({reason})",
+                    hint="Choose a smaller --tile",
+                ) from exc
+            raise EngineError(f"model {name}: ONNX Runtime failed on {size} ({reason})") from exc
+
+    def _run(self, batch: NDArray[np.uint8]) -> Prediction:
+        if self._cuda_index is None:
+            return Prediction(*self._session.run(list(OUTPUTS), {INPUT: batch}))
+        shape = batch.shape[:3]
+        if self._binding is None or self._binding.shape != shape:
+            self._binding = None  # before the new one takes its room
+            self._binding = Binding(self._ort, self._session, "cuda", self._cuda_index, shape)
+        return self._binding.run(batch)
 
 
 def load_onnxruntime() -> ModuleType:

@@ -23,8 +23,6 @@ from hptl_deploy.errors import ModelError
 from hptl_deploy.files import sha256_json
 from hptl_deploy.model import PRECISIONS
 
-ENGINES_FOLDER = "engines"
-"""Inside the model's folder."""
 RECORD_SCHEMA = 1
 _LARGEST_RECORD = 1 << 16
 _LONGEST_SIDE = 1 << 16

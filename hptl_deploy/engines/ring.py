@@ -24,15 +24,9 @@ import numpy as np
 
 from hptl_deploy.closing import Closes
 from hptl_deploy.engines.base import Prediction
-from hptl_deploy.engines.memory.base import (
-    ALIGNMENT,
-    DeviceBuffer,
-    DeviceError,
-    Memory,
-    PinnedBuffer,
-    Stream,
-)
+from hptl_deploy.engines.memory.base import ALIGNMENT, DeviceBuffer, Memory, PinnedBuffer, Stream
 from hptl_deploy.engines.record import Shape
+from hptl_deploy.errors import DeviceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

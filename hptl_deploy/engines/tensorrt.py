@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hptl_deploy.engines.base import Engine, EngineInfo, Prediction
+from hptl_deploy.engines.base import Capacity, Engine, EngineInfo, Prediction
 from hptl_deploy.engines.flavour import Flavour
-from hptl_deploy.engines.memory.base import DeviceError, Memory, OutOfDeviceMemory
+from hptl_deploy.engines.memory.base import Memory
 from hptl_deploy.engines.record import Fit, read_engine
 from hptl_deploy.engines.ring import Executor, Ring, Slot, Times
 from hptl_deploy.engines.runtime_cache import cache_path
 from hptl_deploy.engines.tensorrt_executor import Profile, TensorRTExecutor, choose
-from hptl_deploy.errors import EngineError
+from hptl_deploy.errors import DeviceError, EngineError, OutOfDeviceMemory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,6 +119,19 @@ class TensorRTEngine(Engine):
             for item in pending:
                 if isinstance(item, Slot):
                     self._ring.abandon(item)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the profiles take.
+
+        The ring's memory is held already; what the network needs besides is known to TensorRT
+        alone, and where it is not to be had, the batch is refused with OutOfDeviceMemory.
+        """
+        card = self.model.card
+        return Capacity(card.stride, card.halo, 0.0, self._takes)
+
+    def _takes(self, rows: int, columns: int) -> bool:
+        return choose(self.profiles, (1, rows, columns)) is not None
 
     def close(self) -> None:
         """Wait for what is under way and give everything back; a second call does nothing."""

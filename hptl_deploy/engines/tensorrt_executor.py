@@ -18,20 +18,12 @@ from typing import TYPE_CHECKING
 
 from hptl_deploy.closing import Closes
 from hptl_deploy.engines.flavour import TENSORRT_RTX, Flavour, new_logger
-from hptl_deploy.engines.memory.base import (
-    ALIGNMENT,
-    DeviceBuffer,
-    DeviceError,
-    Event,
-    Memory,
-    OutOfDeviceMemory,
-    Stream,
-)
+from hptl_deploy.engines.memory.base import ALIGNMENT, DeviceBuffer, Event, Memory, Stream
 from hptl_deploy.engines.onnxruntime import first_line
 from hptl_deploy.engines.record import Shape
 from hptl_deploy.engines.ring import Slot
 from hptl_deploy.engines.runtime_cache import RuntimeCache
-from hptl_deploy.errors import EngineError
+from hptl_deploy.errors import DeviceError, EngineError, OutOfDeviceMemory
 from hptl_deploy.model import INPUT, OUTPUTS
 
 if TYPE_CHECKING:

@@ -37,12 +37,8 @@ def profiles_for(card: ModelCard, frame: tuple[int, int] = FRAME) -> Profiles:
     A frame of another size goes in tiles, and so do frames that no card could take whole: the
     frame profile is then one more shape for tiles. Raises UsageError for a size that is none.
     """
+    check_frame(frame)
     rows, columns = frame
-    if not (1 <= rows <= _LONGEST_FRAME and 1 <= columns <= _LONGEST_FRAME):
-        raise UsageError(
-            f"frames of {columns} x {rows} px: expected 1 to {_LONGEST_FRAME} px a side",
-            hint="Larger micrographs go in tiles whatever the engine was made for",
-        )
     stride = card.stride
     # The largest tensors are the first layers' or the scores, both at the enlarged size.
     numbers_per_pixel = max(card.channels[0], len(card.phases)) * card.input_scale**2
@@ -59,6 +55,16 @@ def profiles_for(card: ModelCard, frame: tuple[int, int] = FRAME) -> Profiles:
         tile_opt=(1, side, side),
         tile_max=(batch, side, side),
     )
+
+
+def check_frame(frame: tuple[int, int]) -> None:
+    """Raise UsageError unless an engine can be tuned to frames of (rows, columns)."""
+    rows, columns = frame
+    if not (1 <= rows <= _LONGEST_FRAME and 1 <= columns <= _LONGEST_FRAME):
+        raise UsageError(
+            f"frames of {columns} x {rows} px: expected 1 to {_LONGEST_FRAME} px a side",
+            hint="Larger micrographs go in tiles whatever the engine was made for",
+        )
 
 
 def _side(card: ModelCard, core: int) -> int:

@@ -3,7 +3,7 @@
     free memory (system and control group, after the model is loaded)
     └── budget: 70 % of it
         ├── frames: a quarter; what the queues hold, from decoding to writing
-        └── engine: the rest; what inference needs, card.bytes_per_pixel x pixels
+        └── engine: the rest; what inference needs, capacity.bytes_per_pixel x pixels
 
 A frame too large for the quarter travels alone and its engine gets what it leaves.
 The budget is recorded in run.json and taken up again by a restart, so that a killed run
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hptl_deploy.engines.base import Capacity
 from hptl_deploy.errors import MicrographError, UsageError
-from hptl_deploy.model import ModelCard
 from hptl_deploy.tiling import FramePlan, plan_frame
 
 _SHARE = 0.7
@@ -55,27 +55,29 @@ class MemoryPlan:
         """What one frame takes between decoding and writing."""
         return height * width * _FRAME_BYTES
 
-    def plan(self, height: int, width: int, card: ModelCard, tile: int | None) -> FramePlan:
+    def plan(self, height: int, width: int, capacity: Capacity, tile: int | None) -> FramePlan:
         """Whole where it fits, else the largest tiles that do; `tile` forces the core's side.
 
-        Raises MicrographError when the frame, or a forced tile, needs more than there is.
+        Raises MicrographError when the frame, or a forced tile, needs more than there is, or more
+        than the engine takes.
         """
         engine = self._engine(height, width)
         try:
             plan = plan_frame(
                 height,
                 width,
-                stride=card.stride,
-                halo=card.halo,
+                stride=capacity.stride,
+                halo=capacity.halo,
                 tile=tile,
-                bytes_per_pixel=card.bytes_per_pixel,
+                bytes_per_pixel=capacity.bytes_per_pixel,
                 budget_bytes=engine,
+                takes=capacity.takes,
             )
         except UsageError as exc:
             raise MicrographError(exc.message, hint=exc.hint) from exc
         if tile is not None:
             rows, columns = plan.largest_read
-            need = rows * columns * card.bytes_per_pixel
+            need = rows * columns * capacity.bytes_per_pixel
             if need > engine:
                 raise MicrographError(
                     f"a tile of {rows} x {columns} px (core {tile} and halos) needs "

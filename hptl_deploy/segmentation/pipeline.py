@@ -12,8 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from hptl_deploy.engines.base import Engine
-from hptl_deploy.segmentation.inference import infer
+from hptl_deploy.segmentation.inference import Inference
 from hptl_deploy.segmentation.items import Clock, Failed, Frame, Job, reason
 from hptl_deploy.segmentation.reading import Reader
 from hptl_deploy.segmentation.stages import Stages
@@ -26,7 +25,7 @@ def run_stream(
     jobs: Sequence[Job],
     reader: Reader,
     writer: Writer,
-    engine: Engine,
+    inference: Inference,
     clock: Clock,
     stop: threading.Event,
 ) -> None:
@@ -47,13 +46,13 @@ def run_stream(
             if item.job.abandoned:
                 item.leave()
                 continue
-            solved.put(_answer(engine, item, clock))
+            solved.put(_answer(inference, item, clock))
 
 
-def _answer(engine: Engine, frame: Frame, clock: Clock) -> Written:
+def _answer(inference: Inference, frame: Frame, clock: Clock) -> Written:
     try:
         with clock.busy("infer"):
-            return infer(engine, frame)
+            return inference.solve(frame)
     except Exception as exc:
         # Whatever a backend raises on one micrograph, the next may go through.
         frame.leave()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hptl_deploy.datasets.description import DATA_SET_FILE
+from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
-from hptl_deploy.model import Model
 from hptl_deploy.segmentation.items import Clock, Failed, Frame, Job, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
 from hptl_deploy.segmentation.memory import MemoryPlan
@@ -26,7 +26,7 @@ class Reader:
     """Makes the stream's items from its jobs, in order, one job after the other."""
 
     options: SegmentOptions
-    model: Model
+    engine: Engine
     memory: MemoryPlan
     ledger: Ledger
     clock: Clock
@@ -80,7 +80,7 @@ class Reader:
                 return
 
     def _frame(self, job: Job, page: Page, number: int, pages: int) -> Frame:
-        plan = self.memory.plan(page.height, page.width, self.model.card, self.options.tile)
+        plan = self.memory.plan(page.height, page.width, self.engine.capacity, self.options.tile)
         held = self.memory.held(page.height, page.width)
         self.gate.enter(held)
         try:
@@ -115,7 +115,7 @@ class Reader:
         return (
             entry.failure is None
             and entry.base == job.base
-            and entry.model_sha256 == self.model.sha256
+            and entry.model_sha256 == self.engine.model.sha256
             and entry.settings_sha256 == self.options.settings_sha256()
         )
 

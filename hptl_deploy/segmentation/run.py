@@ -18,6 +18,7 @@ from hptl_deploy.errors import (
 )
 from hptl_deploy.files import remove_leftovers
 from hptl_deploy.results import RUN_FILE, read_run
+from hptl_deploy.segmentation.inference import Inference
 from hptl_deploy.segmentation.items import Clock, Job
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Ledger
 from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
@@ -161,7 +162,7 @@ class _Run:
             out, options, engine, listing, bases, self.memory, self.tables, self.clock
         )
         self.reader = Reader(
-            options, engine.model, self.memory, ledger, self.clock,
+            options, engine, self.memory, ledger, self.clock,
             ByteGate(self.memory.frames), stop,
         )  # fmt: skip
         self.bar: Bar = Silent()
@@ -177,7 +178,10 @@ class _Run:
         self._write("running")
         try:
             with self.sink.progress("segment", len(self.jobs), "files") as self.bar:
-                run_stream(self.jobs, self.reader, self.writer, self.engine, self.clock, self.stop)
+                run_stream(
+                    self.jobs, self.reader, self.writer, Inference(self.engine, self.sink.note),
+                    self.clock, self.stop,
+                )  # fmt: skip
         except BaseException:
             self._write_if_possible()
             raise

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hptl_deploy.model import load_model
 from hptl_export.files import without_logits, write_model
-from hptl_export.graph import export_graph
-from hptl_train.networks.segmenter import stride_of
-from support.exported import Exported, card
-from support.tiny import segmenter
+
+if TYPE_CHECKING:
+    from support.exported import Exported
 
 
 def _export(scale: int, folder: Path) -> Exported:
+    # Late: engines are built, and that is tested, where there is no torch.
+    from hptl_export.graph import export_graph
+    from hptl_train.networks.segmenter import stride_of
+    from support.exported import Exported, card
+    from support.tiny import segmenter
+
     network = segmenter(input_scale=scale, seed=scale)
     path = folder / "model.onnx"
     shown = export_graph(network, stride_of(scale))

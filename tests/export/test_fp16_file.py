@@ -32,8 +32,8 @@ def test_half_precision_is_published_beside_fp32(exported4: Exported, tmp_path: 
     assert written.card.checks["layers in fp32"] == "none"
     assert written.card.checks["compared on"] == "noise"
     assert written.path.stat().st_size < 0.8 * model.path.stat().st_size
-    with open_engine(written, "cpu", announce=print) as half:
-        with open_engine(model, "cpu", announce=print) as full:
+    with open_engine(written, "cpu") as half:
+        with open_engine(model, "cpu") as full:
             there = full.infer(frame[None]).classes
         assert half.info.precision == "fp16"
         assert np.mean(half.infer(frame[None]).classes != there) < 0.002

@@ -167,8 +167,8 @@ def test_the_bundled_model_in_8_bits(published: Model) -> None:
     assert len(set(probe.classes.ravel())) > 1
     frame = drawn(3, 1).pictures[0][None]
     with (
-        open_engine(published, "cpu", announce=print) as engine,
-        open_engine(load_model(published.path.with_name("model.onnx")), "cpu", announce=print) as f,
+        open_engine(published, "cpu") as engine,
+        open_engine(load_model(published.path.with_name("model.onnx")), "cpu") as f,
     ):
         assert engine.info.precision == "int8"
         differing = np.mean(engine.infer(frame).classes != f.infer(frame).classes)

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hptl_deploy.engines.memory.base import (
-    DeviceBuffer,
-    DeviceError,
-    Event,
-    PinnedBuffer,
-    Resource,
-)
+from hptl_deploy.engines.memory.base import DeviceBuffer, Event, PinnedBuffer, Resource
 from hptl_deploy.engines.memory.host import (
     HostDeviceBuffer,
     HostEvent,
@@ -18,6 +12,7 @@ from hptl_deploy.engines.memory.host import (
     HostPinnedBuffer,
     HostStream,
 )
+from hptl_deploy.errors import DeviceError
 
 
 class FaultyMemory(HostMemory):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hptl_deploy.engines.memory.base import DeviceError, OutOfDeviceMemory
 from hptl_deploy.engines.memory.host import HostEvent, HostMemory, HostStream
+from hptl_deploy.errors import DeviceError, OutOfDeviceMemory
 
 NAME = "NVIDIA Stand-in 4090"
 

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from hptl_deploy.engines.flavour import TENSORRT_RTX, Flavour
 from hptl_deploy.engines.memory.host import HostMemory
 from hptl_deploy.engines.onnxruntime import load_onnxruntime, session_options
-from hptl_deploy.engines.record import ENGINES_FOLDER, EngineRecord, Fit, record_path
+from hptl_deploy.engines.record import EngineRecord, Fit, record_path
+from hptl_deploy.engines.storage import ENGINES_FOLDER
 from hptl_deploy.engines.tensorrt import SLOTS, TensorRTEngine, open_tensorrt
+from hptl_deploy.engines.wanted import PORTABLE_SYSTEMS, TARGETS
 from hptl_deploy.files import write_bytes, write_text
 from hptl_deploy.model import INPUT, OUTPUTS, Model, load_model
 from support.tensorrt_engines import PROFILES, WRITING
@@ -285,9 +287,9 @@ def fit_of(model: Model, flavour: str = TENSORRT_RTX) -> Fit:
         flavour=flavour,
         version=VERSION,
         precision=model.card.precision,
-        gpu=("8.9",),
+        gpu=TARGETS["portable"],
         driver=None,
-        os=("linux-x86_64",),
+        os=PORTABLE_SYSTEMS,
         profiles=PROFILES,
     )
 

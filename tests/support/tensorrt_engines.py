@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hptl_deploy.engines.flavour import load_flavour
-from hptl_deploy.engines.ladder import count_cards
-from hptl_deploy.engines.machine import this_machine
+from hptl_deploy.engines.machine import count_cards, this_machine
 from hptl_deploy.engines.memory import open_memory
-from hptl_deploy.engines.record import ENGINES_FOLDER, Profiles
+from hptl_deploy.engines.record import Profiles
+from hptl_deploy.engines.storage import ENGINES_FOLDER
 from hptl_deploy.engines.tensorrt import TensorRTEngine, open_tensorrt
 from hptl_deploy.engines.wanted import wanted
 from hptl_deploy.errors import EnvironmentLacks

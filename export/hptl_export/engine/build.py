@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,8 @@ import onnx
 from hptl_deploy import __version__
 from hptl_deploy.engines.flavour import Flavour, Trt, new_logger, tidy
 from hptl_deploy.engines.machine import Card
-from hptl_deploy.engines.record import ENGINES_FOLDER, EngineRecord, Fit, record_path
+from hptl_deploy.engines.record import EngineRecord, Fit, record_path
+from hptl_deploy.engines.storage import writable_engine_folder
 from hptl_deploy.errors import EngineError, EnvironmentLacks
 from hptl_deploy.files import TEMPORARY_SUFFIX, atomic_path, write_text
 from hptl_deploy.model import Model
@@ -26,27 +28,46 @@ from hptl_export.engine.progress import PERCENT, Progress, monitor
 from hptl_export.engine.timing import attach_timings, keep_timings, timing_file
 
 T = TypeVar("T")
+Active = Callable[[], AbstractContextManager[None]]
 
 _LEFTOVER_SECONDS = 3600
 """A file half-written for longer than this is what a killed process left; writing takes seconds,
 and another process may be at it."""
 
 
-def build_engine(model: Model, flavour: Flavour, fit: Fit, sink: Sink) -> Path:
-    """Build what `fit` says and write it with its record into the model's folder of engines.
+def build_engine(
+    model: Model, flavour: Flavour, fit: Fit, sink: Sink, active: Active = nullcontext
+) -> Path:
+    """Build what `fit` says and write it with its record into a folder of the model's engines.
+
+    Inside `with active():` the card to build on is the building thread's own.
 
     Both files appear whole or not at all, the record last. Raises ModelError where the model
     cannot be built, EngineError where building fails, EnvironmentLacks where the flavour needs
-    a card that does not answer. Ctrl-C ends the build at its next step.
+    a card that does not answer or nothing can be written. Ctrl-C ends the build at its next step.
     """
     began = time.monotonic()
+    folder = writable_engine_folder(model)  # before minutes of building
+    try:
+        plan = _planned(model, flavour, fit, sink, active)
+        return _write(folder, fit, plan, time.monotonic() - began)
+    except BaseException:
+        with suppress(OSError):  # it holds engines already
+            folder.rmdir()
+        raise
+
+
+def _planned(model: Model, flavour: Flavour, fit: Fit, sink: Sink, active: Active) -> Trt:
+    """The engine's bytes, with progress shown to `sink`."""
     graph = graph_for_tensorrt(model)
     title = f"{model.card.name} {fit.precision} for {flavour.title}"
     with sink.progress(title, PERCENT, "%") as bar:
-        plan = _interruptible(
-            lambda stop: _serialised(model, flavour, fit, graph, Progress(bar, stop))
-        )
-    return _write(model, fit, plan, time.monotonic() - began)
+
+        def work(stop: threading.Event) -> Trt:
+            with active():
+                return _serialised(model, flavour, fit, graph, Progress(bar, stop))
+
+        return _interruptible(work)
 
 
 def _interruptible(work: Callable[[threading.Event], T]) -> T:
@@ -113,8 +134,7 @@ def _failed(model: Model, flavour: Flavour, fit: Fit, reason: str) -> str:
     )
 
 
-def _write(model: Model, fit: Fit, plan: Trt, seconds: float) -> Path:
-    folder = model.path.parent / ENGINES_FOLDER
+def _write(folder: Path, fit: Fit, plan: Trt, seconds: float) -> Path:
     path = folder / fit.file_name()
     _clear_leftovers(folder)
     content = memoryview(plan)

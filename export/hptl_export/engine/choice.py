@@ -12,12 +12,29 @@ from hptl_deploy.engines.flavour import (
     load_flavour,
 )
 from hptl_deploy.engines.machine import Machine, this_machine
+from hptl_deploy.engines.wanted import TARGETS
 from hptl_deploy.errors import HptlError, UsageError
 from hptl_deploy.model import Model
 from hptl_deploy.sink import Sink
 from hptl_export.engine.ensure import ensure_engine
 
 CHOICES = ("auto", *FLAVOURS, "none")
+
+
+def check_choice(engine: str, target: str | None) -> None:
+    """Raise UsageError for what cannot be meant by `build_for_export`'s options.
+
+    EnvironmentLacks where a flavour asked for by name cannot be loaded.
+    """
+    if engine not in CHOICES:
+        raise UsageError(f"--engine {engine}: expected {', '.join(CHOICES)}")
+    if target is not None:
+        if engine == "none":
+            raise UsageError(f"--target {target}: says nothing without an engine")
+        if target not in TARGETS:
+            raise UsageError(f"--target {target}: expected {' or '.join(TARGETS)}")
+    if engine in FLAVOURS:
+        load_flavour(engine)
 
 
 def build_for_export(
@@ -35,14 +52,11 @@ def build_for_export(
     is published and runs without. A flavour asked for by name must succeed. `target` and
     `frame` are those of `ensure_engine`.
 
-    Raises UsageError for an unknown choice or target, and for a flavour asked for by name what
-    `load_flavour` and `ensure_engine` raise.
+    Raises what `check_choice` raises, and for a flavour asked for by name what `ensure_engine`
+    raises.
     """
-    if engine not in CHOICES:
-        raise UsageError(f"--engine {engine}: expected {', '.join(CHOICES)}")
+    check_choice(engine, target)
     if engine == "none":
-        if target is not None:
-            raise UsageError(f"--target {target}: says nothing without an engine")
         return None
     machine = this_machine()
     if engine != "auto":

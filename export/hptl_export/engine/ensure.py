@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hptl_deploy.engines.flavour import Flavour
 from hptl_deploy.engines.machine import Machine, this_machine
 from hptl_deploy.engines.record import (
-    ENGINES_FOLDER,
     differences,
     read_record,
     record_path,
 )
+from hptl_deploy.engines.storage import engine_folders
 from hptl_deploy.engines.wanted import profiles_for, wanted
 from hptl_deploy.errors import ModelError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.model import Model
 from hptl_deploy.sink import Silent, Sink
-from hptl_export.engine.build import build_engine
+from hptl_export.engine.build import Active, build_engine
 
 _SUPERSEDED = {"onnx_sha256", "version", "driver"}
 """Fields that go on and do not come back: an engine that differs in these alone is replaced by
@@ -33,13 +33,15 @@ def ensure_engine(
     machine: Machine | None = None,
     frame: tuple[int, int] | None = None,
     target: str | None = None,
+    active: Active = nullcontext,
     sink: Sink | None = None,
 ) -> Path:
     """The path of an engine of `model` that fits this machine, built where there is none.
 
     `frame` is (rows, columns) of the frame profile; without it an engine for any frame will do,
     and one that must be built is for the paper's. `machine` is this one unless given, `target` as
-    in `hptl_deploy.engines.wanted`. `sink` is told what an engine there does not fit for, and
+    in `hptl_deploy.engines.wanted`. `active` is `Memory.active` of the card to build on, where it
+    is not the first. `sink` is told what an engine there does not fit for, and
     shows the build's progress. Engines that the new one replaces are deleted.
 
     Raises what `wanted` and `build_engine` raise. The file's bytes come from
@@ -55,10 +57,9 @@ def ensure_engine(
         profiles_for(model.card, frame) if frame else profiles_for(model.card),
         target,
     )
-    folder = model.path.parent / ENGINES_FOLDER
     stale: list[tuple[Path, dict[str, str]]] = []
     damaged: list[str] = []
-    for engine in _engines(folder, fit.precision):
+    for engine in _engines(model, fit.precision):
         try:
             record = read_record(engine)
             changed = differences(record, fit)
@@ -71,7 +72,7 @@ def ensure_engine(
         except ModelError as exc:
             damaged.append(exc.message)
     sink.note(_why(model, flavour, stale, damaged))
-    built = build_engine(model, flavour, fit, sink)
+    built = build_engine(model, flavour, fit, sink, active)
     for engine, changed in stale:
         # The new one may have taken the old one's name.
         if engine != built and (changed.keys() <= _SUPERSEDED or "onnx_sha256" in changed):
@@ -79,9 +80,12 @@ def ensure_engine(
     return built
 
 
-def _engines(folder: Path, precision: str) -> Iterator[Path]:
+def _engines(model: Model, precision: str) -> Iterator[Path]:
     """Engines of this precision with a record, the newest first."""
-    records = [path for path in folder.glob(f"{precision}-*.json") if path.is_file()]
+    found = (
+        path for folder in engine_folders(model) for path in folder.glob(f"{precision}-*.json")
+    )
+    records = [path for path in found if path.is_file()]
     for path in sorted(records, key=lambda path: (-path.stat().st_mtime_ns, path.name)):
         yield path.with_suffix(".engine")
 

@@ -6,24 +6,14 @@ nothing about an engine's answers, and what the library does not accept of it is
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 
 from hptl_deploy.engines.flavour import Flavour, Trt
 from hptl_deploy.engines.machine import Card
+from hptl_deploy.engines.storage import cache_folder
 from hptl_deploy.errors import EngineError
 from hptl_deploy.files import write_bytes
-
-
-def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "hptl-deploy"
 
 
 def timing_file(flavour: Flavour, card: Card) -> Path:

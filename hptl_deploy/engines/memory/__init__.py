@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from hptl_deploy.engines.memory.base import (
     DeviceBuffer,
-    DeviceError,
     DeviceProperties,
     Event,
     Memory,
-    OutOfDeviceMemory,
     PinnedBuffer,
     Stream,
 )
@@ -17,11 +15,9 @@ from hptl_deploy.errors import EnvironmentLacks, UsageError
 __all__ = [
     "LAYERS",
     "DeviceBuffer",
-    "DeviceError",
     "DeviceProperties",
     "Event",
     "Memory",
-    "OutOfDeviceMemory",
     "PinnedBuffer",
     "Stream",
     "open_memory",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hptl_deploy.closing import Closes
-from hptl_deploy.errors import EngineError
+from hptl_deploy.errors import DeviceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 256
 """Bytes; every device buffer starts at a multiple, as TensorRT wants its tensors."""
-
-
-class DeviceError(EngineError):
-    """The card or its driver failed; what was queued on it may not have been done."""
-
-
-class OutOfDeviceMemory(DeviceError):
-    """The card has no room for what was asked; smaller pieces may still go through."""
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,14 @@ import numpy as np
 from hptl_deploy.engines.machine import this_machine
 from hptl_deploy.engines.memory.base import (
     DeviceBuffer,
-    DeviceError,
     DeviceProperties,
     Event,
     Memory,
-    OutOfDeviceMemory,
     PinnedBuffer,
     Stream,
     mib,
 )
-from hptl_deploy.errors import EnvironmentLacks
+from hptl_deploy.errors import DeviceError, EnvironmentLacks, OutOfDeviceMemory
 
 
 class CudaPythonMemory(Memory):

@@ -20,17 +20,16 @@ import numpy as np
 from hptl_deploy.engines.memory.base import (
     ALIGNMENT,
     DeviceBuffer,
-    DeviceError,
     DeviceProperties,
     Event,
     Memory,
-    OutOfDeviceMemory,
     PinnedBuffer,
     Resource,
     Stream,
     mib,
 )
 from hptl_deploy.engines.onnxruntime import first_line
+from hptl_deploy.errors import DeviceError, OutOfDeviceMemory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

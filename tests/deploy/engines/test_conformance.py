@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.engines.flavour import FLAVOURS
-from hptl_deploy.engines.ladder import count_cards
+from hptl_deploy.engines.machine import count_cards
 from hptl_deploy.engines.memory import LAYERS
 from hptl_deploy.errors import EngineError
 from hptl_deploy.model import load_model
@@ -30,7 +30,7 @@ Open = Callable[[Path], Engine]
 def open_onnxruntime(path: Path, device: str) -> Engine:
     if device == "cuda" and not count_cards():
         pytest.skip("needs an NVIDIA card")
-    return open_engine(load_model(path), device, announce=print)
+    return open_engine(load_model(path), device)
 
 
 @pytest.fixture(

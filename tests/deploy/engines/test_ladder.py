@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
 from hptl_deploy.engines import ladder, open_engine
-from hptl_deploy.errors import EnvironmentLacks, HptlError, ModelError, UsageError
-from hptl_deploy.model import Model, load_model
+from hptl_deploy.engines.flavour import TENSORRT_RTX, Flavour
+from hptl_deploy.engines.machine import Card, Machine, count_cards
+from hptl_deploy.engines.memory.host import HostMemory
+from hptl_deploy.errors import EngineError, EnvironmentLacks, HptlError, ModelError, UsageError
+from hptl_deploy.model import MODEL_FILES, Model, load_model
+from hptl_deploy.probe import Probe
+from hptl_export.files import write_model
+from support.engine_models import small_model
 from support.onnx_models import edited, value, with_graph
+from support.sinks import Recorder
+from support.stand_in_tensorrt import VERSION, Library, write_engine
 from support.threshold_model import write_threshold_model
 
 
@@ -18,10 +29,23 @@ def model(tmp_path: Path) -> Model:
     return load_model(write_threshold_model(tmp_path))
 
 
-def refusal(model: Model, device: str, precision: str | None = None) -> HptlError:
+def refusal(model: Model, device: str, *asked: str | None) -> HptlError:
     with pytest.raises(HptlError) as caught:
-        open_engine(model, device, precision, announce=print)
+        open_engine(model, device, *asked)  # type: ignore[arg-type]
     return caught.value
+
+
+def claim(monkeypatch: pytest.MonkeyPatch, cards: int) -> None:
+    """Let the driver show so many cards."""
+    monkeypatch.setattr(ladder, "count_cards", lambda: cards)
+
+
+def other_precision(model: Model, precision: str) -> Model:
+    """The same file beside it under another precision."""
+    card = replace(model.card, precision=precision)
+    path = model.path.with_name(MODEL_FILES[precision])
+    write_model(onnx.load(model.path), card, path)
+    return load_model(path)
 
 
 @pytest.mark.parametrize("device", ["tpu", "", "CPU", "cuda:", "cuda:-1", "cuda:x", "cpu:0", "gpu"])
@@ -31,55 +55,218 @@ def test_an_unknown_device(model: Model, device: str) -> None:
     assert str(error) == f"--device {device}: expected auto, cpu, cuda or cuda:N"
 
 
-def test_a_precision_that_the_file_does_not_have(model: Model) -> None:
+@pytest.mark.parametrize(
+    ("device", "backend", "text"),
+    [
+        ("cpu", "openvino", "--backend openvino: expected auto, tensorrt, tensorrt-rtx, "
+         "onnxruntime-cuda, onnxruntime-cpu"),
+        ("cpu", "tensorrt", "--backend tensorrt: runs on an NVIDIA card, not on --device cpu"),
+        ("cuda", "onnxruntime-cpu",
+         "--backend onnxruntime-cpu: runs on the CPU, not on --device cuda"),
+    ],
+)  # fmt: skip
+def test_a_backend_that_cannot_be_meant(model: Model, device: str, backend: str, text: str) -> None:
+    error = refusal(model, device, None, backend)
+    assert isinstance(error, UsageError)
+    assert str(error) == text
+
+
+def test_a_precision_that_the_file_does_not_have(tmp_path: Path, model: Model) -> None:
     error = refusal(model, "cpu", "int8")
+    assert isinstance(error, ModelError)
+    assert str(error) == (
+        f"model threshold: has no int8 file ({model.path.with_name('model.int8.onnx')} is not "
+        "there). Export it again with --int8, or leave --precision out"
+    )
+    assert str(refusal(model, "cpu", "bf16")) == "--precision bf16: expected fp32, fp16, int8"
+    alone = tmp_path / "alone.onnx"
+    alone.write_bytes(model.path.read_bytes())
+    error = refusal(load_model(alone), "cpu", "int8")
     assert isinstance(error, UsageError)
     assert str(error) == (
-        f"{model.path}: asked for int8, the file holds fp32. Leave --precision out"
+        f"{alone}: asked for int8, the file holds fp32. Leave --precision out, or name the "
+        "model's folder"
     )
-    with open_engine(model, "cpu", "fp32", announce=print) as engine:
+    with open_engine(model, "cpu", "fp32") as engine:
         assert engine.info.precision == "fp32"
 
 
-@pytest.mark.parametrize(
-    ("device", "cards", "reason"),
-    [
-        ("cuda", 0, "no NVIDIA card answers on this machine (no driver, or no card)"),
-        ("cuda:1", 0, "no NVIDIA card answers on this machine (no driver, or no card)"),
-        ("cuda:2", 2, "asked for card 2, this machine has 2"),
-    ],
-)
-def test_a_card_that_is_not_there(
-    model: Model, monkeypatch: pytest.MonkeyPatch, device: str, cards: int, reason: str
+def test_half_precision_runs_on_a_cpu_only_when_asked_for(
+    model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ladder, "count_cards", lambda: cards)
-    error = refusal(model, device)
+    claim(monkeypatch, 0)
+    half, sink = other_precision(model, "fp16"), Recorder()
+    with open_engine(model, sink=sink) as engine:
+        assert (engine.info.precision, engine.model.path) == ("fp32", model.path)
+    assert sink.notes == []
+    with open_engine(model, precision="fp16", sink=sink) as engine:
+        assert (engine.info.precision, engine.model.path) == ("fp16", half.path)
+    assert sink.notes == [
+        "half precision is computed in fp32 on a CPU: slower than the fp32 file, and no test of "
+        "what a card computes"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "cards", "text"),
+    [
+        ("cuda", "auto", 0,
+         "--device cuda: no NVIDIA card answers on this machine (no driver, or no card)"),
+        ("cuda:1", "auto", 0,
+         "--device cuda:1: no NVIDIA card answers on this machine (no driver, or no card)"),
+        ("cuda:2", "auto", 2, "--device cuda:2: asked for card 2, this machine has 2"),
+        ("auto", "tensorrt", 0,
+         "--backend tensorrt: no NVIDIA card answers on this machine (no driver, or no card)"),
+    ],
+)  # fmt: skip
+def test_a_card_that_is_not_there(
+    model: Model, monkeypatch: pytest.MonkeyPatch, device: str, backend: str, cards: int, text: str
+) -> None:
+    claim(monkeypatch, cards)
+    error = refusal(model, device, None, backend)
     assert isinstance(error, EnvironmentLacks)
     assert error.exit_code == 3
-    assert str(error) == f"--device {device}: {reason}. Use --device cpu"
+    assert str(error) == f"{text}. Leave it out, or use --device cpu"
 
 
 def test_auto_without_a_card_is_the_cpu(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ladder, "count_cards", lambda: 0)
-    told: list[str] = []
-    with open_engine(model, "auto", announce=told.append) as engine:
+    claim(monkeypatch, 0)
+    sink = Recorder()
+    with open_engine(model, "auto", sink=sink) as engine:
         assert (engine.info.backend, engine.info.device) == ("onnxruntime-cpu", "cpu")
-    assert told == []
+    assert sink.notes == []
 
 
 def test_a_card_that_cannot_be_used(
     model: Model, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if ladder.count_cards():
+    if count_cards():
         pytest.skip("needs a machine without an NVIDIA card")
-    monkeypatch.setattr(ladder, "count_cards", lambda: 1)  # the driver claims one
+    claim(monkeypatch, 1)
+    for module in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, module, None)
     error = refusal(model, "cuda")
     assert isinstance(error, EnvironmentLacks)
-    told: list[str] = []
-    with open_engine(model, "auto", announce=told.append) as engine:
+    steps = [refusal(model, "cuda", None, step) for step in ladder.ON_CARD]
+    assert [type(step) for step in steps] == [EnvironmentLacks] * 3
+    told = zip(ladder.ON_CARD, steps, strict=True)
+    reasons = "; ".join(f"{name}: {step.message}" for name, step in told)
+    assert str(error) == (
+        f"--device cuda: nothing runs on card 0 ({reasons}). `hptl-deploy doctor` says what is "
+        "missing; --device cpu runs without"
+    )
+    sink = Recorder()
+    with open_engine(model, "auto", sink=sink) as engine:
         assert engine.info.backend == "onnxruntime-cpu"
-    assert told == [f"{error}. Running on the CPU instead"]
+    expected = [f"not {name}: {step}" for name, step in zip(ladder.ON_CARD, steps, strict=True)]
+    assert sink.notes == [*expected, "running on the CPU instead"]
     assert capfd.readouterr().out == ""  # standard output is the document's
+
+
+def stand_in_card(monkeypatch: pytest.MonkeyPatch, memory: HostMemory) -> None:
+    """A machine with a card, TensorRT for RTX and no TensorRT; all of it on the host."""
+    card = Card("NVIDIA Stand-in 4090", "8.9")
+    machine = Machine(card, "580.65.06", "linux-x86_64")
+    flavour = Flavour(TENSORRT_RTX, VERSION, Library(memory))
+
+    def load(key: str) -> Flavour:
+        if key == TENSORRT_RTX:
+            return flavour
+        raise EnvironmentLacks(f"{key} is not installed")
+
+    claim(monkeypatch, 1)
+    monkeypatch.setattr(ladder, "load_flavour", load)
+    monkeypatch.setattr(ladder, "this_machine", lambda index: machine)
+    monkeypatch.setattr("hptl_deploy.engines.memory.open_memory", lambda index: memory)
+
+
+def test_an_engine_of_tensorrt_before_anything_else(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = HostMemory(pause=0.001)
+    stand_in_card(monkeypatch, memory)
+    write_engine(model.path)
+    sink = Recorder()
+    batch = np.random.default_rng(0).integers(0, 256, (1, 24, 32, 3), np.uint8)
+    with open_engine(model, sink=sink) as engine, open_engine(model, "cpu") as cpu:
+        assert (engine.info.backend, engine.info.precision) == ("tensorrt-rtx", "fp32")
+        assert np.array_equal(engine.infer(batch).classes, cpu.infer(batch).classes)
+    assert sink.notes == ["not tensorrt: tensorrt is not installed"]
+    assert not +memory.live
+
+
+def test_half_precision_runs_on_a_card_where_the_model_has_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in_card(monkeypatch, HostMemory())
+    half = other_precision(model, "fp16")
+    write_engine(half.path)
+    with open_engine(model) as engine:
+        assert (engine.info.precision, engine.model.path) == ("fp16", half.path)
+
+
+def test_int8_in_the_form_for_processors_is_none_for_tensorrt(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = HostMemory()
+    stand_in_card(monkeypatch, memory)
+    card = replace(model.card, precision="int8", quantised_for="cpu")
+    path = model.path.with_name("model.int8.onnx")
+    write_model(onnx.load(model.path), card, path)
+    error = refusal(model, "cuda", "int8", "tensorrt-rtx")
+    assert isinstance(error, ModelError)
+    assert str(error) == (
+        f"{path}: was quantised for the CPU, and TensorRT takes symmetric int8 alone. Export it "
+        "again with --int8 --int8-for tensorrt, or use fp16"
+    )
+
+
+def test_an_int8_engine_on_a_card_must_reproduce_the_probe(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = HostMemory()
+    stand_in_card(monkeypatch, memory)
+    frame = np.random.default_rng(1).integers(0, 256, (24, 32, 3), np.uint8)
+    with open_engine(model, "cpu") as cpu:
+        right = cpu.infer(frame[None]).classes[0]
+    path = model.path.with_name("model.int8.onnx")
+    for classes, fits in ((right, True), (1 - np.minimum(right, 1), False)):
+        card = replace(model.card, precision="int8", quantised_for="tensorrt",
+                       probe=Probe.of(frame, classes))  # fmt: skip
+        write_model(onnx.load(model.path), card, path)
+        write_engine(path)
+        if fits:
+            open_engine(model, "cuda", "int8", "tensorrt-rtx").close()
+            memory = HostMemory()
+            stand_in_card(monkeypatch, memory)
+            continue
+        error = refusal(model, "cuda", "int8", "tensorrt-rtx")
+        assert isinstance(error, EnvironmentLacks)
+        assert str(error).startswith(f"{path}: tensorrt-rtx gives ")
+        assert not +memory.live
+
+
+@pytest.mark.usefixtures("rtx")
+def test_an_engine_that_cannot_be_loaded_is_one_step_down(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The real library builds; without a driver it loads nothing, and says so."""
+    if count_cards():
+        pytest.skip("needs a machine without an NVIDIA card")
+    model = small_model(tmp_path / "small")
+    claim(monkeypatch, 1)
+    memory = HostMemory()
+    monkeypatch.setattr("hptl_deploy.engines.memory.open_memory", lambda index: memory)
+    sink = Recorder()
+    error = refusal(model, "cuda", None, "tensorrt-rtx")
+    assert isinstance(error, EngineError)
+    (engine,) = (model.path.parent / "engines").glob("fp32-tensorrt-rtx-*.engine")
+    assert str(error).startswith(f"{engine}: ")
+    assert not +memory.live
+    memory = HostMemory()
+    with open_engine(model, "auto", sink=sink) as opened:
+        assert opened.info.backend == "onnxruntime-cpu"
+    assert f"not tensorrt-rtx: {error}" in sink.notes
 
 
 @pytest.mark.parametrize("device", ["cpu", "claimed card"])
@@ -87,7 +274,9 @@ def test_a_good_card_on_a_broken_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], device: str
 ) -> None:
     if device != "cpu":
-        monkeypatch.setattr(ladder, "count_cards", lambda: 1)
+        claim(monkeypatch, 1)
+        for module in ("tensorrt", "tensorrt_rtx"):
+            monkeypatch.setitem(sys.modules, module, None)
         device = "cuda"
 
     def lose_a_node(model: onnx.ModelProto) -> None:

@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from hptl_deploy.engines.ladder import count_cards
-from hptl_deploy.engines.machine import this_machine
+from hptl_deploy.engines.machine import count_cards, this_machine
 
 
 @pytest.mark.parametrize(

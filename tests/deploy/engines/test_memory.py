@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from hptl_deploy.engines.ladder import count_cards
+from hptl_deploy.engines.machine import count_cards
 from hptl_deploy.engines.memory import LAYERS, Memory, base, open_memory
-from hptl_deploy.engines.memory.base import DeviceError, OutOfDeviceMemory, mib
+from hptl_deploy.engines.memory.base import mib
 from hptl_deploy.engines.memory.host import HostMemory
-from hptl_deploy.errors import EnvironmentLacks
+from hptl_deploy.errors import DeviceError, EnvironmentLacks, OutOfDeviceMemory
 from support import stand_in_cuda
 from support.streams import host_threads
 

@@ -11,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from hptl_deploy.engines.ladder import count_cards
+from hptl_deploy.engines.machine import count_cards
 from hptl_deploy.engines.memory import LAYERS, Memory, cuda_python, open_memory, pycuda
-from hptl_deploy.engines.memory.base import DeviceError, Event, OutOfDeviceMemory
-from hptl_deploy.errors import EngineError, EnvironmentLacks, UsageError
+from hptl_deploy.engines.memory.base import Event
+from hptl_deploy.errors import (
+    DeviceError,
+    EngineError,
+    EnvironmentLacks,
+    OutOfDeviceMemory,
+    UsageError,
+)
 from support import stand_in_cuda
 
 NO_CARD = pytest.mark.skipif(count_cards() > 0, reason="needs a machine without an NVIDIA card")

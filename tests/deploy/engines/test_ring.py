@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hptl_deploy.engines.memory.base import DeviceError, OutOfDeviceMemory
 from hptl_deploy.engines.memory.host import HostMemory
 from hptl_deploy.engines.ring import Ring, Slot
-from hptl_deploy.errors import EngineError
+from hptl_deploy.errors import DeviceError, EngineError, OutOfDeviceMemory
 from support.faulty_memory import FaultyMemory
 from support.host_executor import OnnxExecutor
 from support.streams import batch, host_threads

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hptl_deploy.engines.memory.base import DeviceError, OutOfDeviceMemory
 from hptl_deploy.engines.memory.host import HostMemory, HostStream
 from hptl_deploy.engines.ring import Slot
 from hptl_deploy.engines.tensorrt_executor import Profile
-from hptl_deploy.errors import EngineError
+from hptl_deploy.errors import DeviceError, EngineError, OutOfDeviceMemory
 from support.faulty_memory import FaultyMemory
 from support.host_executor import OnnxExecutor, ring_engine
 from support.streams import answers_until_error, batch, batches, ended, right

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from hptl_deploy.engines.flavour import FLAVOURS, TENSORRT, TENSORRT_RTX, Flavour, load_flavour
-from hptl_deploy.engines.memory.base import DeviceError, OutOfDeviceMemory
 from hptl_deploy.engines.memory.host import HostMemory
 from hptl_deploy.engines.runtime_cache import cache_path
 from hptl_deploy.engines.tensorrt import TensorRTEngine, open_tensorrt
 from hptl_deploy.engines.tensorrt_executor import Profile, Workspace, choose
-from hptl_deploy.errors import EngineError, EnvironmentLacks, HptlError, ModelError
+from hptl_deploy.errors import (
+    DeviceError,
+    EngineError,
+    EnvironmentLacks,
+    HptlError,
+    ModelError,
+    OutOfDeviceMemory,
+)
 from hptl_deploy.model import load_model
 from support.stand_in_tensorrt import VERSION, Library, open_stand_in, write_engine
 from support.streams import answers_until_error, batch, batches, ended, reference, right

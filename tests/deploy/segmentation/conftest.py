@@ -14,5 +14,5 @@ from support.threshold_model import write_threshold_model
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The plain threshold model: a pixel's class depends on the pixel alone."""
     path: Path = write_threshold_model(tmp_path_factory.mktemp("models"))
-    with open_engine(load_model(path), "cpu", announce=print) as opened:
+    with open_engine(load_model(path), "cpu") as opened:
         yield opened

@@ -4,63 +4,57 @@ from pathlib import Path
 
 import pytest
 
+from hptl_deploy.engines.base import Capacity
 from hptl_deploy.errors import MicrographError
-from hptl_deploy.model import ModelCard, load_model
 from hptl_deploy.segmentation.memory import MemoryPlan, _group_free, free_bytes, gib, plan_memory
-from support.threshold_model import write_threshold_model
 
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
-    """Stride 8, halo 24, 100 bytes per pixel."""
-    folder = tmp_path_factory.mktemp("models")
-    path = write_threshold_model(folder, stride=8, smoothing=2, bytes_per_pixel=100.0)
-    return load_model(path).card
+CAPACITY = Capacity(stride=8, halo=24, bytes_per_pixel=100.0)
 
 
-def test_a_frame_that_fits_goes_whole(card: ModelCard) -> None:
+def test_a_frame_that_fits_goes_whole() -> None:
     # 1000 x 1000 px: 100 MB for the engine, 20 MB on their way.
-    assert MemoryPlan(200 * MIB, None, 0).plan(1000, 1000, card, None).whole
+    assert MemoryPlan(200 * MIB, None, 0).plan(1000, 1000, CAPACITY, None).whole
 
 
-def test_a_frame_that_does_not_fit_goes_in_tiles_that_do(card: ModelCard) -> None:
+def test_a_frame_that_does_not_fit_goes_in_tiles_that_do() -> None:
     memory = MemoryPlan(80 * MIB, None, 0)
-    plan = memory.plan(1000, 1000, card, None)
+    plan = memory.plan(1000, 1000, CAPACITY, None)
     rows, columns = plan.largest_read
     assert not plan.whole
     assert rows * columns * 100 <= 60 * MIB
 
 
-def test_a_frame_larger_than_the_queues_share_leaves_less_to_the_engine(card: ModelCard) -> None:
+def test_a_frame_larger_than_the_queues_share_leaves_less_to_the_engine() -> None:
     memory = MemoryPlan(80 * MIB, None, 0)
-    rows, columns = memory.plan(1800, 1800, card, None).largest_read
+    rows, columns = memory.plan(1800, 1800, CAPACITY, None).largest_read
     assert rows * columns * 100 <= 80 * MIB - 1800 * 1800 * 20
 
 
-def test_a_frame_beyond_all_memory_is_refused(card: ModelCard) -> None:
+def test_a_frame_beyond_all_memory_is_refused() -> None:
     with pytest.raises(MicrographError) as caught:
-        MemoryPlan(80 * MIB, None, 0).plan(50_000, 100_000, card, None)
+        MemoryPlan(80 * MIB, None, 0).plan(50_000, 100_000, CAPACITY, None)
     assert str(caught.value) == (
         "100000 x 50000 px need 93.1 GiB of memory, but 80 MiB are planned for this run. "
         "Cut the micrograph into parts or use a machine with more memory"
     )
 
 
-def test_a_forced_tile_must_fit_too(card: ModelCard) -> None:
+def test_a_forced_tile_must_fit_too() -> None:
     memory = MemoryPlan(80 * MIB, None, 0)
-    assert memory.plan(1000, 1000, card, 256).core == (256, 256)
+    assert memory.plan(1000, 1000, CAPACITY, 256).core == (256, 256)
     with pytest.raises(MicrographError) as caught:
-        memory.plan(1800, 1800, card, 1024)
+        memory.plan(1800, 1800, CAPACITY, 1024)
     assert str(caught.value) == (
         "a tile of 1048 x 1048 px (core 1024 and halos) needs 105 MiB, but 18 MiB are planned "
         "for inference. Choose a smaller --tile, or leave it out"
     )
 
 
-def test_a_card_has_its_own_memory(card: ModelCard) -> None:
-    plan = MemoryPlan(8000 * MIB, 20 * MIB, 0).plan(1000, 1000, card, None)
+def test_a_card_has_its_own_memory() -> None:
+    plan = MemoryPlan(8000 * MIB, 20 * MIB, 0).plan(1000, 1000, CAPACITY, None)
     assert not plan.whole
 
 

@@ -216,7 +216,7 @@ def test_another_content_model_or_missing_result_does_it_again(
     (out / "m02_overlay.jpg").write_bytes(b"cut short")
     assert segment(options, engine).counts["done"] == 3
     path = write_threshold_model(tmp_path / "models", thresholds=(100, 50))
-    with open_engine(load_model(path), "cpu", announce=print) as other:
+    with open_engine(load_model(path), "cpu") as other:
         summary = segment(options, other)
     assert summary.counts["done"] == 4
     assert {row["model_sha256"] for row in fields(summary)} == {other.model.sha256}
@@ -262,7 +262,7 @@ def test_tiled_equals_whole(tmp_path: Path, tile: int) -> None:
     save(source / "a.png", blobs(407, 613, seed=5))
     save(source / "b.png", blobs(5, 3, seed=6))
     model = load_model(write_threshold_model(tmp_path / "models", stride=8, smoothing=3))
-    with open_engine(model, "cpu", announce=print) as engine:
+    with open_engine(model, "cpu") as engine:
         whole = segment(SegmentOptions(source, tmp_path / "whole", confidence=True), engine)
         tiled = segment(
             SegmentOptions(source, tmp_path / "tiled", tile=tile, confidence=True), engine
@@ -279,7 +279,7 @@ def test_too_short_a_halo_would_be_seen(tmp_path: Path) -> None:
     save(source / "a.png", blobs(407, 613, seed=5))
     model = load_model(write_threshold_model(tmp_path / "models", stride=8, smoothing=3))
     blind = replace(model, card=replace(model.card, halo=0))
-    with open_engine(blind, "cpu", announce=print) as engine:
+    with open_engine(blind, "cpu") as engine:
         whole = segment(SegmentOptions(source, tmp_path / "whole"), engine)
         tiled = segment(SegmentOptions(source, tmp_path / "tiled", tile=64), engine)
     assert maps(whole.out) != maps(tiled.out)
@@ -402,7 +402,7 @@ def test_a_model_that_fails_on_a_frame_is_that_frames_failure(
     path = write_threshold_model(tmp_path / "models", thresholds=(145, 85, 60, 50))
     source = folder_of(tmp_path / "in", 1)
     save(source / "white.png", np.full((32, 32), 255, np.uint8))
-    with open_engine(load_model(path), "cpu", announce=print) as liar:
+    with open_engine(load_model(path), "cpu") as liar:
         summary = segment(SegmentOptions(source), liar)
     (failure,) = failures(summary)
     assert (failure["file"], failure["stage"]) == ("m00.png", "infer")

@@ -10,7 +10,7 @@ import pytest
 
 import hptl_export.engine
 from hptl_deploy.engines.flavour import Flavour
-from hptl_deploy.engines.ladder import count_cards
+from hptl_deploy.engines.machine import count_cards
 from hptl_deploy.engines.record import read_record
 from hptl_deploy.errors import EnvironmentLacks, HptlError, ModelError, UsageError
 from hptl_deploy.model import Model

@@ -5,7 +5,6 @@ TensorRT for RTX keeps the calls and measures nothing, so its cache is a header,
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,11 +65,3 @@ def test_every_version_and_card_has_its_own(own_cache: Path) -> None:
     assert timing_file(Flavour("tensorrt", "11.0.0", trt=None), card) == (
         own_cache / "tensorrt-11.0.0-nvidia-rtx-a4000-max-q-8.6.timing"
     )
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no XDG folders")
-def test_the_users_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    path = timing_file(Flavour("tensorrt", "11.0.0", trt=None), Card("x", "8.6"))
-    assert path.parent == tmp_path / ".cache" / "hptl-deploy"
