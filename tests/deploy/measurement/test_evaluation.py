@@ -45,7 +45,7 @@ def data(tmp_path: Path) -> Path:
 def results(data: Path, tmp_path: Path) -> Path:
     """What `segment` makes of them."""
     path = write_threshold_model(tmp_path / "models")
-    with open_engine(load_model(path), "cpu", announce=print) as engine:
+    with open_engine(load_model(path), "cpu") as engine:
         return segment(SegmentOptions(data / "images", out=tmp_path / "out"), engine).out
 
 
