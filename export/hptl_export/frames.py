@@ -15,6 +15,7 @@ from hptl_deploy.micrographs import open_micrograph
 from hptl_deploy.model import ModelCard
 from hptl_deploy.segmentation.listing import Listed, list_inputs
 from hptl_deploy.tiling import Region
+from hptl_export.effort import side_of_look
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from hptl_train.run_folder import RunFolder
 
 _FRAMES = 4
-_FRAME_SIDE = 768
-"""Verification looks at the upper left corner of up to four micrographs, of this side in pixels
-of the network's input: content, not quantity, and no more memory than a training batch."""
+_LEAST_SIDE, _LARGEST_SIDE = 256, 1536
+"""Verification looks at the upper left corner of up to four micrographs, of a side between these
+in pixels of the network's input, as `effort` says; the largest takes a few GiB of memory."""
 
 _CALIBRATION_FRAMES = 16
 _CALIBRATION_SIDE = 512
@@ -44,8 +45,8 @@ class Frames:
     """For messages and the card."""
 
 
-def verification_frames(run: RunFolder, stride: int) -> Frames:
-    """What a model of `run` is verified on.
+def verification_frames(run: RunFolder, stride: int, per_pixel: float) -> Frames:
+    """What a model of `run`, which takes `per_pixel` operations, is verified on.
 
     Validation micrographs of the run's data set; its training micrographs where it has no
     validation split; scikit-image's photographs where the data set has moved away.
@@ -65,7 +66,10 @@ def verification_frames(run: RunFolder, stride: int) -> Frames:
         pictures, truths = photographs(_FRAMES), None
         place = record["data"]["path"]
         what = f"crops of {len(pictures)} photographs (the run's data set is not at {place})"
-    side = max(stride, _FRAME_SIDE // run.chain().input.scale // stride * stride)
+    scale = run.chain().input.scale
+    side = side_of_look(
+        per_pixel, stride, len(pictures), _LEAST_SIDE // scale, _LARGEST_SIDE // scale
+    )
     crops = [_corner(picture, side, stride) for picture in pictures]
     labels = None if truths is None else [_corner(truth, side, stride) for truth in truths]
     whole = [place for place, crop in enumerate(crops) if crop.size]

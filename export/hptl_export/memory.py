@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 
 from hptl_deploy.errors import VerificationError
+from hptl_export.effort import operations_per_pixel, side_of_look
 
-_SIDES = (512, 1536)
-"""Frames whose difference is divided, in pixels of the network's input: what does not grow
-with the frame drops out."""
+_LEAST_SIDE, _LARGEST_SIDE = 768, 1536
+"""Of the larger of two frames whose difference is divided, in pixels of the network's input; the
+smaller has a third of it. What does not grow with the frame drops out."""
 
 
 def bytes_per_pixel(path: Path, stride: int, input_scale: int) -> float:
@@ -24,7 +25,11 @@ def bytes_per_pixel(path: Path, stride: int, input_scale: int) -> float:
 
     Raises VerificationError when the measurement fails.
     """
-    sides = [side // input_scale // stride * stride for side in _SIDES]
+    side = side_of_look(
+        operations_per_pixel(path, stride), stride, 1,
+        _LEAST_SIDE // input_scale, _LARGEST_SIDE // input_scale,
+    )  # fmt: skip
+    sides = (max(stride, side // 3 // stride * stride), side)
     small, large = (_peak_of(path, side) for side in sides)
     per_pixel = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
     if per_pixel <= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import onnx
 from hptl_deploy.model import MODEL_FILES, Model
 from hptl_export.change import Change, refuse
 from hptl_export.drafting import publish_draft
+from hptl_export.effort import operations_per_pixel
 from hptl_export.files import onnx_logits, with_logits, without_logits
 from hptl_export.probing import make_probe
 from hptl_export.quantise import quantisable, quantise
@@ -28,6 +29,24 @@ if TYPE_CHECKING:
 KEPT = (1, 2, 4, 8)
 """How many of the first convolutions stay in fp32, tried in this order until the limits are kept.
 The first sees grey levels themselves, has three channels to read, and costs next to nothing."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published fp32 file, and what it says of the frames that other precisions are judged on."""
+
+    model: Model
+    shown: onnx.ModelProto
+    """Its graph, with the logits as an output."""
+    frames: Frames
+    logits: list[NDArray[np.float32]]
+    """[K, H, W] of each frame."""
+
+    @classmethod
+    def of(cls, model: Model, frames: Frames) -> Reference:
+        """Run `model` on `frames`."""
+        shown = with_logits(onnx.load(model.path))
+        return cls(model, shown, frames, _logits(shown, frames.pictures))
 
 
 def publish_precisions(
@@ -52,22 +71,22 @@ def publish_precisions(
         return []
     # Before any long work: the folder may be a slip of the pen.
     calibration = None if calibrate is None else calibration_frames(calibrate, model.card)
-    frames = verification_frames(run, model.card.stride)
+    stride = model.card.stride
+    frames = verification_frames(run, stride, operations_per_pixel(model.path, stride))
+    reference = Reference.of(model, frames)
     written = []
     if fp16:
         segmenter, _ = trained(run, model.card.name)
-        written.append(publish_fp16(segmenter, model, frames, note))
+        written.append(publish_fp16(segmenter, reference, note))
     if int8_for:
-        written.append(publish_int8(model, frames, calibration or frames, int8_for, note))
+        written.append(publish_int8(reference, calibration or frames, int8_for, note))
     return written
 
 
-def publish_fp16(
-    segmenter: Segmenter, model: Model, frames: Frames, note: Callable[[str], None]
-) -> Model:
-    """Write `model.fp16.onnx` beside `model`, the published fp32 file of `segmenter`.
+def publish_fp16(segmenter: Segmenter, reference: Reference, note: Callable[[str], None]) -> Model:
+    """Write `model.fp16.onnx` beside the reference, which is the fp32 file of `segmenter`.
 
-    Layers beyond half precision's range stay in fp32; the card says which. Judged on `frames` by
+    Layers beyond half precision's range stay in fp32; the card says which. Judged by
     the network as a graphics card computes it, because ONNX Runtime computes such a file in fp32 on
     a CPU and hides what overflows. Raises VerificationError where a limit is passed.
     """
@@ -75,13 +94,13 @@ def publish_fp16(
     from hptl_export.half import half_segmenter, judging_segmenter, layers_beyond_half
     from hptl_export.verify import torch_logits
 
+    model, frames = reference.model, reference.frames
     beyond = layers_beyond_half(segmenter, frames.pictures)
     kept = ", ".join(f"{name} (up to {largest:.2g})" for name, largest in beyond.items()) or "none"
     note(f"half precision: layers that stay in fp32: {kept}")
     judge = judging_segmenter(segmenter, tuple(beyond))
     judged = [torch_logits(judge, frame) for frame in frames.pictures]
-    reference = [torch_logits(segmenter, frame) for frame in frames.pictures]
-    change = Change(frames, model.card.phases, reference, judged)
+    change = Change(frames, model.card.phases, reference.logits, judged)
     refuse(f"{model.card.name} in half precision", change, FP16)
     shown = export_graph(half_segmenter(segmenter, tuple(beyond)), model.card.stride)
     exported = _logits(shown, frames.pictures)
@@ -100,32 +119,27 @@ def publish_fp16(
 
 
 def publish_int8(
-    model: Model,
-    frames: Frames,
-    calibration: Frames,
-    target: str,
-    note: Callable[[str], None],
+    reference: Reference, calibration: Frames, target: str, note: Callable[[str], None]
 ) -> Model:
-    """Write `model.int8.onnx` beside `model`, a published fp32 file. Needs no torch.
+    """Write `model.int8.onnx` beside the reference. Needs no torch.
 
-    Ranges come from `calibration`, figures from `frames`. As many of the first convolutions stay in
-    fp32 as the limits ask for, at most KEPT's last. `target` is one of INT8_TARGETS. Raises
+    Ranges come from `calibration`, figures from the reference's frames. As many of the first
+    convolutions stay in fp32 as the limits ask for, at most KEPT's last. `target` is one of
+    INT8_TARGETS. Raises
     VerificationError where a limit is passed all the same, EnvironmentLacks where this processor
     does not compute the file as it is meant.
     """
-    card = model.card
-    shown = with_logits(onnx.load(model.path))
-    reference = _logits(shown, frames.pictures)
+    card, frames, shown = reference.model.card, reference.frames, reference.shown
     for kept in KEPT:
         note(f"quantising on {calibration.what}, the first {kept} convolutions in fp32")
         quantised = quantise(shown, calibration.pictures, target, kept)
-        change = Change(frames, card.phases, reference, _logits(quantised, frames.pictures))
+        change = Change(frames, card.phases, reference.logits, _logits(quantised, frames.pictures))
         if not change.problems(INT8):
             break
         note(f"not within the limits: {'; '.join(change.problems(INT8))}")
     refuse(f"{card.name} in int8 for {target}", change, INT8)
     proto = without_logits(quantised)
-    maps = [logits.argmax(0).astype(np.uint8) for logits in reference]
+    maps = [logits.argmax(0).astype(np.uint8) for logits in reference.logits]
     card = replace(
         card,
         precision="int8",
@@ -137,7 +151,7 @@ def publish_int8(
             "convolutions in fp32": f"the first {kept} of {len(quantisable(shown.graph))}",
         },
     )
-    return publish_draft(proto, card, model.path.with_name(MODEL_FILES["int8"]), note)
+    return publish_draft(proto, card, reference.model.path.with_name(MODEL_FILES["int8"]), note)
 
 
 def _logits(

@@ -14,6 +14,7 @@ from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_mo
 from hptl_deploy.models_folder import set_default
 from hptl_deploy.phases import phases_from_json
 from hptl_export.drafting import is_published, remove_other_precisions
+from hptl_export.effort import operations_per_pixel
 from hptl_export.files import without_logits, write_model
 from hptl_export.frames import verification_frames
 from hptl_export.graph import export_graph
@@ -45,7 +46,6 @@ def publish(
     """
     segmenter, card = trained(run, name)
     note(f"exporting {card.network} of {run.path} (input scale {card.input_scale})")
-    frames = verification_frames(run, card.stride)
     shown = export_graph(segmenter, card.stride)
     proto = without_logits(shown)
     final = models / name / MODEL_FILE
@@ -62,8 +62,10 @@ def publish(
             card, bytes_per_pixel=round(bytes_per_pixel(draft, card.stride, card.input_scale), 1)
         )
         write_model(proto, card, draft)
+        per_pixel = operations_per_pixel(draft, card.stride)
+        frames = verification_frames(run, card.stride, per_pixel)
         note(f"verifying on {frames.what}")
-        verification = verify(segmenter, load_model(draft), shown, frames.pictures, frames.what)
+        verification = verify(segmenter, load_model(draft), shown, frames, per_pixel)
         write_model(proto, replace(card, checks=verification.to_json()), draft)
         # What is published is what a workstation will read: one more look at that file.
         load_model(draft)

@@ -12,8 +12,9 @@ import torch
 
 from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from hptl_deploy.errors import VerificationError
-from hptl_deploy.model import Model
+from hptl_deploy.model import Model, ModelCard
 from hptl_export.change import largest
+from hptl_export.effort import LOOK
 from hptl_export.files import Logits, onnx_logits
 from hptl_export.halo import CORE_STRIDES, change_beyond_halo, measured_reach
 from hptl_export.thresholds import CLASSES_PPM_FP32, HALO_FP32, LOGITS_FP32
@@ -22,6 +23,8 @@ from hptl_train.networks.reach import reach
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from hptl_export.frames import Frames
 
 _UNPUBLISHED = "Nothing was published"
 
@@ -55,16 +58,15 @@ def verify(
     segmenter: Segmenter,
     model: Model,
     shown: onnx.ModelProto,
-    frames: Sequence[NDArray[np.uint8]],
-    compared_on: str,
+    looked_at: Frames,
+    per_pixel: float,
 ) -> Verification:
-    """Compare the model file with the network on `frames`, uint8 [H, W, 3] each.
+    """Compare the model file, which takes `per_pixel` operations, with the network.
 
-    `shown` is the model's graph with its logits as an output. Heights and widths are
-    multiples of the stride. Raises VerificationError naming the check that failed and by how
-    much.
+    `shown` is the model's graph with its logits as an output. Raises VerificationError naming the
+    check that failed and by how much.
     """
-    card = model.card
+    card, frames, compared_on = model.card, looked_at.pictures, looked_at.what
     found = _check_reach(segmenter.network.kind, card.input_scale, card.halo)
     truths = [torch_logits(segmenter, frame) for frame in frames]
     with onnx_logits(shown) as logits:
@@ -78,7 +80,7 @@ def verify(
                 f"{worst:.2g} of the largest; at most {LOGITS_FP32:g} is rounding",
                 hint=_UNPUBLISHED,
             )
-        beyond = _check_halo(logits, frames, card.halo, card.stride)
+        beyond = _check_halo(logits, frames, card, per_pixel)
     pixels = sum(truth[0].size for truth in truths)
     return Verification(
         logits=worst,
@@ -102,12 +104,17 @@ def _check_reach(kind: str, input_scale: int, halo: int) -> int:
 
 
 def _check_halo(
-    logits: Logits, frames: Sequence[NDArray[np.uint8]], halo: int, stride: int
+    logits: Logits, frames: Sequence[NDArray[np.uint8]], card: ModelCard, per_pixel: float
 ) -> float:
-    """The worst change of a logit over all frames, each repeated until it holds the halo."""
+    """The worst change of a logit over frames, each repeated until it holds the halo.
+
+    All of them where that is one look's work or less, else as many as it goes through.
+    """
+    halo, stride = card.halo, card.stride
     side = 2 * halo + (CORE_STRIDES + 2) * stride
+    affordable = max(1, int(LOOK / (2 * side**2 * per_pixel)))
     changes, moved, compared = [], 0, 0
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(frames[:affordable]):
         repeats = (-(-side // frame.shape[0]), -(-side // frame.shape[1]), 1)
         large = np.ascontiguousarray(np.tile(frame, repeats)[:side, :side])
         change, wrong, of = change_beyond_halo(logits, large, halo, stride, seed=number)

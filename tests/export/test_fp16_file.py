@@ -11,7 +11,7 @@ import numpy as np
 from hptl_deploy.engines import open_engine
 from hptl_deploy.model import load_model
 from hptl_export.frames import Frames
-from hptl_export.precisions import publish_fp16
+from hptl_export.precisions import Reference, publish_fp16
 from support.exported import Exported
 from support.sinks import Recorder
 
@@ -21,7 +21,7 @@ def test_half_precision_is_published_beside_fp32(exported4: Exported, tmp_path: 
     path = shutil.copy(exported4.model.path, tmp_path / "model.onnx")
     model, frames = load_model(Path(path)), Frames([frame], None, "noise")
     recorder = Recorder()
-    written = publish_fp16(exported4.segmenter, model, frames, recorder.note)
+    written = publish_fp16(exported4.segmenter, Reference.of(model, frames), recorder.note)
     assert written.path == tmp_path / "model.fp16.onnx"
     assert written.card == replace(
         model.card,
@@ -38,6 +38,6 @@ def test_half_precision_is_published_beside_fp32(exported4: Exported, tmp_path: 
         assert half.info.precision == "fp16"
         assert np.mean(half.infer(frame[None]).classes != there) < 0.002
     # Once more: the same graph, so the file and its hash stay.
-    again = publish_fp16(exported4.segmenter, model, frames, recorder.note)
+    again = publish_fp16(exported4.segmenter, Reference.of(model, frames), recorder.note)
     assert again.sha256 == written.sha256
     assert "is this very model" in recorder.notes[-1]

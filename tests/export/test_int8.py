@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,7 +27,7 @@ from hptl_export.engine.graph import graph_for_tensorrt
 from hptl_export.engine.network import parse
 from hptl_export.files import with_logits, without_logits, write_model
 from hptl_export.frames import Frames, calibration_frames
-from hptl_export.precisions import publish_int8
+from hptl_export.precisions import Reference, publish_int8
 from hptl_export.quantise import HEADROOM, quantisable, quantise
 from hptl_export.thresholds import INT8, Limits
 from support.engine_models import small_model
@@ -149,14 +150,14 @@ def test_a_model_without_activations_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Model:
     model = bundled(tmp_path_factory.mktemp("published"))
-    return publish_int8(model, drawn(1, 2), drawn(2, 6), "cpu", Recorder().note)
+    return publish_int8(Reference.of(model, drawn(1, 2)), drawn(2, 6), "cpu", Recorder().note)
 
 
 def test_the_bundled_model_in_8_bits(published: Model) -> None:
     card = published.card
     assert published.path.name == "model.int8.onnx"
     assert card.precision == "int8"
-    assert card.checks["quantised for"] == "cpu"
+    assert card.quantised_for == "cpu"
     assert card.checks["calibrated on"] == card.checks["compared on"] == "drawn frames"
     unlabelled = "not measured, the frames have no labels"
     assert card.checks["change of IoU against fp32"] == unlabelled
@@ -182,7 +183,9 @@ def test_a_precision_beyond_its_limits_is_not_published(
     monkeypatch.setattr(precisions, "KEPT", (1,))
     recorder = Recorder()
     with pytest.raises(VerificationError) as raised:
-        publish_int8(bundled(tmp_path), drawn(1, 1), drawn(2, 1), "cpu", recorder.note)
+        publish_int8(
+            Reference.of(bundled(tmp_path), drawn(1, 1)), drawn(2, 1), "cpu", recorder.note
+        )
     text = str(raised.value)
     assert text.startswith(
         f"{BUNDLED} in int8 for cpu, compared with fp32 on drawn frames: its logits differ by "
@@ -242,6 +245,7 @@ def test_quantising_needs_no_torch() -> None:
         "import hptl_export.frames, onnxruntime.quantization"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
     assert ended.returncode == 0, ended.stderr

@@ -18,7 +18,7 @@ from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import RunError, VerificationError
 from hptl_deploy.model import load_model
 from hptl_deploy.models_folder import find_model
-from hptl_export.frames import verification_frames
+from hptl_export.frames import Frames, verification_frames
 from hptl_export.memory import bytes_per_pixel
 from hptl_export.publish import publish, trained
 from hptl_export.verify import verify
@@ -135,7 +135,7 @@ def test_a_file_of_another_network_is_found_out(exported4: Exported) -> None:
         VerificationError,
         match=r"on noise, the exported graph's logits differ from torch's by [\d.]+ of the largest",
     ):
-        verify(other, exported4.model, exported4.shown, [frame], "noise")
+        verify(other, exported4.model, exported4.shown, Frames([frame], None, "noise"), 1e5)
 
 
 def test_a_wrong_halo_is_found_out(exported4: Exported) -> None:
@@ -145,7 +145,7 @@ def test_a_wrong_halo_is_found_out(exported4: Exported) -> None:
     wrong = replace(exported4.model, card=replace(card, halo=card.halo - card.stride))
     frame = np.zeros((4 * card.stride, 4 * card.stride, 3), np.uint8)
     with pytest.raises(VerificationError, match="cannot be trusted: fcn8s at input scale"):
-        verify(exported4.segmenter, wrong, exported4.shown, [frame], "nothing")
+        verify(exported4.segmenter, wrong, exported4.shown, Frames([frame], None, "nothing"), 1e5)
 
 
 def test_without_its_data_set_photographs_are_compared(run: RunFolder, tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_without_its_data_set_photographs_are_compared(run: RunFolder, tmp_path:
     record = moved.read()
     record["data"]["path"] = str(tmp_path / "gone")
     moved.write(record)
-    frames = verification_frames(moved, 8)
+    frames = verification_frames(moved, 8, 4.7e6)  # 4 x 193 x 193 px are a look
     place = tmp_path / "gone"
     assert frames.what == f"crops of 4 photographs (the run's data set is not at {place})"
     assert [frame.shape for frame in frames.pictures] == [(192, 192, 3)] * 4
     assert frames.truths is None
-    kept = verification_frames(run, 8)
+    kept = verification_frames(run, 8, 4.7e6)
     assert kept.what == "crops of 1 validation micrographs of drawn"
     assert [frame.shape for frame in kept.pictures] == [(96, 128, 3)]
     assert kept.truths is not None
