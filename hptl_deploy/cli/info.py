@@ -1,4 +1,4 @@
-"""`hptl-deploy info`: the card of a model."""
+"""`hptl-deploy info`: the card of a model, its precisions and its engines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hptl_deploy.cli.use import ModelsOption
 from hptl_deploy.sink import figure
 
 if TYPE_CHECKING:
+    from hptl_deploy.engines.record import EngineRecord
     from hptl_deploy.model import Model
 
 
@@ -24,7 +25,7 @@ def info(
     models: ModelsOption = Path("models"),
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a model is, where it comes from and how it scored.
+    """Show what a model is, where it comes from, how it scored, and what stands beside it.
 
     Example: hptl-deploy info hptl-uhcs
     """
@@ -33,9 +34,79 @@ def info(
 
     sink = output(context, as_json=as_json)
     found = load_model(find_model(model, models))
+    others, engines = _precisions_beside(found), _engines_of(found)
     _show(sink, found)
+    for other in others:
+        _show_precision(sink, other)
+    for engine in engines:
+        _show_engine(sink, *engine)
     sink.document(
-        {"path": str(found.path), "sha256": found.sha256, **json.loads(found.card.to_json())}
+        {
+            **_document(found),
+            "precisions": [_document(other) for other in others],
+            "engines": [_engine_document(*engine) for engine in engines],
+        }
+    )
+
+
+def _document(model: Model) -> dict[str, object]:
+    return {"path": str(model.path), "sha256": model.sha256, **json.loads(model.card.to_json())}
+
+
+def _precisions_beside(model: Model) -> list[Model]:
+    """The other files of a model's folder, where `model` is its fp32 file."""
+    from hptl_deploy.model import MODEL_FILE, MODEL_FILES, load_model
+
+    if model.path.name != MODEL_FILE:
+        return []
+    paths = [model.path.with_name(name) for name in MODEL_FILES.values() if name != MODEL_FILE]
+    return [load_model(path) for path in paths if path.is_file()]
+
+
+def _engines_of(model: Model) -> list[tuple[Path, EngineRecord | str]]:
+    """Every engine in the model's folders with its record, or with what is wrong with that."""
+    from hptl_deploy.engines.record import read_record
+    from hptl_deploy.engines.storage import engine_folders
+    from hptl_deploy.errors import ModelError
+
+    found: list[tuple[Path, EngineRecord | str]] = []
+    for folder in engine_folders(model):
+        for path in sorted(folder.glob("*.engine")):
+            try:
+                found.append((path, read_record(path)))
+            except ModelError as exc:
+                found.append((path, str(exc)))
+    return found
+
+
+def _engine_document(path: Path, record: EngineRecord | str) -> dict[str, object]:
+    told = {"error": record} if isinstance(record, str) else json.loads(record.to_json())
+    return {"path": str(path), **told}
+
+
+def _show_precision(sink: Output, model: Model) -> None:
+    card = model.card
+    form = f" for {card.quantised_for}" if card.quantised_for else ""
+    size = model.path.stat().st_size / 2**20
+    sink.say(
+        f"{card.precision}{form}\n"
+        f"  file         {model.path} ({size:.1f} MB, sha256 {model.sha256[:12]})\n"
+        f"  memory       {card.bytes_per_pixel:.0f} bytes per pixel ({card.precision}, CPU)"
+    )
+    for check, value in card.checks.items():
+        sink.say(f"  checked: {check} {value}")
+
+
+def _show_engine(sink: Output, path: Path, record: EngineRecord | str) -> None:
+    if isinstance(record, str):
+        sink.say(f"engine {path}\n  {record}")
+        return
+    card = record.gpu
+    cards = f"cards of {', '.join(card)}" if isinstance(card, tuple) else str(card)
+    sink.say(
+        f"engine {path}\n"
+        f"  {record.precision} for {record.flavour} {record.version}, {cards}\n"
+        f"  shapes       {record.profiles}"
     )
 
 
