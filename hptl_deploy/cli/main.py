@@ -14,6 +14,7 @@ import typer
 from hptl_deploy import __version__
 from hptl_deploy.cli.compare import compare
 from hptl_deploy.cli.demo import demo
+from hptl_deploy.cli.doctor import doctor
 from hptl_deploy.cli.evaluate import evaluate
 from hptl_deploy.cli.export import export
 from hptl_deploy.cli.features import features
@@ -46,7 +47,10 @@ app = typer.Typer(
     help="Train, export and run micrograph segmentation: labelled micrographs in, a verified "
     "ONNX model and measured phase fractions out.",
 )
-for command in (demo, synth, train, compare, export, segment, evaluate, features, info, use):
+_COMMANDS = (
+    demo, synth, train, compare, export, segment, evaluate, features, info, use, doctor,
+)  # fmt: skip
+for command in _COMMANDS:
     app.command()(command)
 
 

@@ -12,7 +12,6 @@ cuts its frames as it would have done unbroken.
 
 from __future__ import annotations
 
-import ctypes
 import re
 import sys
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hptl_deploy.engines.base import Capacity
+from hptl_deploy.engines.machine import free_on_card
 from hptl_deploy.errors import MicrographError, UsageError
 from hptl_deploy.tiling import FramePlan, plan_frame
 
@@ -186,29 +186,7 @@ def _left_in_group(folder: Path, limit_name: str, usage_name: str) -> list[int]:
 def _free_on_card(device: str) -> int | None:
     """Free memory of `cuda:N` in bytes, as its driver says; None elsewhere or without answer."""
     match = re.fullmatch(r"cuda:(\d+)", device)
-    if match is None:
-        return None
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return None
-    handle, context = ctypes.c_int(), ctypes.c_void_p()
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    # The primary context is the one the engine works in; it exists already.
-    if (
-        driver.cuInit(0)
-        or driver.cuDeviceGet(ctypes.byref(handle), int(match.group(1)))
-        or driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), handle)
-    ):
-        return None
-    try:
-        if driver.cuCtxPushCurrent_v2(context):
-            return None
-        answered = driver.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)) == 0
-        driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
-    finally:
-        driver.cuDevicePrimaryCtxRelease_v2(handle)
-    return free.value if answered else None
+    return None if match is None else free_on_card(int(match.group(1)))
 
 
 def gib(amount: float) -> str:

@@ -209,7 +209,7 @@ def _bindings() -> tuple[str, ModuleType]:
         return str(import_module("cuda.bindings").__version__), import_module(
             "cuda.bindings.driver"
         )
-    except ImportError as exc:
+    except (ImportError, OSError) as exc:
         raise EnvironmentLacks(
             f"cuda-python cannot be loaded ({exc})", hint="Install it: pip install cuda-python"
         ) from exc

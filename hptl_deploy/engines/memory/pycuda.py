@@ -196,7 +196,7 @@ def _driver() -> tuple[str, ModuleType]:
     """Version and driver module. Raises EnvironmentLacks where they cannot be loaded."""
     try:
         return str(import_module("pycuda").VERSION_TEXT), import_module("pycuda.driver")
-    except ImportError as exc:
+    except (ImportError, OSError) as exc:
         raise EnvironmentLacks(
             f"pycuda cannot be loaded ({exc})", hint="Install it: pip install 'hptl-deploy[pycuda]'"
         ) from exc

@@ -301,3 +301,20 @@ def test_an_operator_nobody_knows(tmp_path: Path) -> None:
     error = refusal(load_model(path), "cpu")
     assert isinstance(error, ModelError)
     assert "Wish" in str(error)
+
+
+@pytest.mark.gpu
+def test_the_top_of_the_ladder_on_a_card(tmp_path: Path) -> None:
+    """Whatever is installed there: built where it must be, and as the CPU says."""
+    if not count_cards():
+        pytest.skip("needs an NVIDIA card")
+    model = small_model(tmp_path)
+    batch = np.random.default_rng(0).integers(0, 256, (1, 120, 160, 3), np.uint8)
+    sink = Recorder()
+    with open_engine(model, "cuda", sink=sink) as engine, open_engine(model, "cpu") as cpu:
+        assert engine.info.backend in ladder.ON_CARD
+        skipped = ladder.ON_CARD[: ladder.ON_CARD.index(engine.info.backend)]
+        told = [note for note in sink.notes if note.startswith("not ")]
+        assert [note.split(":")[0] for note in told] == [f"not {step}" for step in skipped]
+        found, right = engine.infer(batch), cpu.infer(batch)
+        assert (found.classes != right.classes).mean() <= 1e-5  # ties alone
