@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
     for needed in ("build", "hatchling"):
         if importlib.util.find_spec(needed) is None:
-            pytest.skip(f"needs {needed}: pip install 'hptl-deploy[dev]'")
+            pytest.skip(f'needs {needed}: pip install "hptl-deploy[dev]"')
     folder = tmp_path_factory.mktemp("wheel")
     ended = subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],

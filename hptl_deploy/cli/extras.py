@@ -16,5 +16,5 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         raise EnvironmentLacks(
             f"{purpose} needs the library {exc.name}, which is not installed",
-            hint=f"Install it: pip install 'hptl-deploy[{extra}]'",
+            hint=f'Install it: pip install "hptl-deploy[{extra}]"',
         ) from exc

@@ -11,13 +11,13 @@ from typing import Any, TypedDict
 SCHEMA = 1
 
 INSTALL = {
-    "cuda": "pip install 'hptl-deploy[cuda]'",
-    "tensorrt": "pip install 'hptl-deploy[tensorrt]'",
-    "tensorrt-rtx": "pip install 'hptl-deploy[tensorrt-rtx]'",
-    "pycuda": "pip install 'hptl-deploy[pycuda]'",
+    "cuda": 'pip install "hptl-deploy[cuda]"',
+    "tensorrt": 'pip install "hptl-deploy[tensorrt]"',
+    "tensorrt-rtx": 'pip install "hptl-deploy[tensorrt-rtx]"',
+    "pycuda": 'pip install "hptl-deploy[pycuda]"',
     "cuda-python": "pip install cuda-python",
-    "train": "pip install 'hptl-deploy[train]'",
-    "czi": "pip install 'hptl-deploy[czi]'",
+    "train": 'pip install "hptl-deploy[train]"',
+    "czi": 'pip install "hptl-deploy[czi]"',
 }
 """Every line there is, whether it would help here or not."""
 

@@ -68,7 +68,7 @@ def load_flavour(key: str) -> Flavour:
     kind = _KINDS.get(key)
     if kind is None:
         raise UsageError(f"engine {key}: expected {' or '.join(FLAVOURS)}")
-    install = f"Install it: pip install 'hptl-deploy[{key}]'"
+    install = f'Install it: pip install "hptl-deploy[{key}]"'
     try:
         trt = importlib.import_module(kind.module)
         version = str(trt.__version__)
@@ -82,13 +82,13 @@ def load_flavour(key: str) -> Flavour:
         first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
         raise EnvironmentLacks(
             f"{kind.title} is installed but cannot be loaded ({first})",
-            hint=f"Install it again: pip install --force-reinstall 'hptl-deploy[{key}]'",
+            hint=f'Install it again: pip install --force-reinstall "hptl-deploy[{key}]"',
         ) from exc
     if _leading(version) < kind.oldest:
         raise EnvironmentLacks(
             f"{kind.title} {version} is installed, expected "
             f"{'.'.join(map(str, kind.oldest))} or newer",
-            hint=f"Install it: pip install --upgrade 'hptl-deploy[{key}]'",
+            hint=f'Install it: pip install --upgrade "hptl-deploy[{key}]"',
         )
     return Flavour(key, version, trt)
 

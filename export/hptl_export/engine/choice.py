@@ -66,7 +66,7 @@ def build_for_export(
     if chosen is None:
         sink.note(
             "no TensorRT that can build here is installed, so there is no engine; the model runs "
-            f"without. One that needs no card to build: pip install 'hptl-deploy[{TENSORRT_RTX}]'"
+            f'without. One that needs no card to build: pip install "hptl-deploy[{TENSORRT_RTX}]"'
         )
         return None
     try:

@@ -198,5 +198,5 @@ def _driver() -> tuple[str, ModuleType]:
         return str(import_module("pycuda").VERSION_TEXT), import_module("pycuda.driver")
     except (ImportError, OSError) as exc:
         raise EnvironmentLacks(
-            f"pycuda cannot be loaded ({exc})", hint="Install it: pip install 'hptl-deploy[pycuda]'"
+            f"pycuda cannot be loaded ({exc})", hint='Install it: pip install "hptl-deploy[pycuda]"'
         ) from exc

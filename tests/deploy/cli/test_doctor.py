@@ -67,8 +67,8 @@ def test_a_machine_without_a_card(monkeypatch: pytest.MonkeyPatch, capsys: Captu
         "",
         "ONNX Runtime, CPU  1.31.1, runs",
         "TensorRT for RTX   TensorRT for RTX is not installed",
-        "training: torch    torch is not installed. pip install 'hptl-deploy[train]'",
-        "Zeiss CZI          pylibCZIrw is not installed. pip install 'hptl-deploy[czi]'",
+        'training: torch    torch is not installed. pip install "hptl-deploy[train]"',
+        'Zeiss CZI          pylibCZIrw is not installed. pip install "hptl-deploy[czi]"',
         "",
         "segment --device auto: runs on onnxruntime-cpu",
         "  - no NVIDIA driver is installed",
@@ -80,7 +80,7 @@ def test_a_machine_without_a_card(monkeypatch: pytest.MonkeyPatch, capsys: Captu
         "what would help here",
         "  - Engines for NVIDIA cards cannot run on this machine: no NVIDIA driver is installed",
         "  - Engines for other machines can be built here with TensorRT for RTX: "
-        "pip install 'hptl-deploy[tensorrt-rtx]'",
+        'pip install "hptl-deploy[tensorrt-rtx]"',
         "  - An int8 model may be faster on this CPU, which lacks 8-bit dot products: "
         "hptl-deploy export --int8, then segment --precision int8",
     ]

@@ -224,11 +224,11 @@ def test_training_that_lacks_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setattr(probes, "_version", lambda *names: None if names == ("kornia",) else "1")
     assert refusal(probes.training()) == (
-        "training lacks kornia. To train: pip install 'hptl-deploy[train]'"
+        'training lacks kornia. To train: pip install "hptl-deploy[train]"'
     )
     monkeypatch.setattr(probes, "_version", lambda *names: None)
     assert refusal(probes.training()) == (
-        "torch is not installed. To train: pip install 'hptl-deploy[train]'"
+        'torch is not installed. To train: pip install "hptl-deploy[train]"'
     )
 
 
@@ -238,7 +238,7 @@ def test_czi_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(probes.czi()) == "not yet"
     monkeypatch.setattr("hptl_deploy.micrographs.UNREADABLE_FORMATS", {})
     assert refusal(probes.czi()) == (
-        "pylibCZIrw is not installed. To read CZI: pip install 'hptl-deploy[czi]'"
+        'pylibCZIrw is not installed. To read CZI: pip install "hptl-deploy[czi]"'
     )
 
 

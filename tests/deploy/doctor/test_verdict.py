@@ -31,7 +31,7 @@ def test_without_a_card_the_cpu_runs_and_cuda_is_refused() -> None:
     assert verdict["advice"] == [
         f"Engines for NVIDIA cards cannot run on this machine: {NO_DRIVER}",
         "Engines for other machines can be built here with TensorRT for RTX: "
-        "pip install 'hptl-deploy[tensorrt-rtx]'",
+        'pip install "hptl-deploy[tensorrt-rtx]"',
         "An int8 model may be faster on this CPU, which lacks 8-bit dot products: "
         "hptl-deploy export --int8, then segment --precision int8",
     ]
@@ -125,7 +125,7 @@ def test_a_card_that_a_flavour_is_not_made_for() -> None:
     ("capability", "more"),
     [
         ("8.9", "; TensorRT for RTX is the smaller download: "
-                "pip install 'hptl-deploy[tensorrt-rtx]'"),
+                "pip install \"hptl-deploy[tensorrt-rtx]\""),
         ("9.0", ""),
     ],
 )  # fmt: skip
@@ -140,7 +140,7 @@ def test_a_card_on_which_only_onnxruntime_runs(capability: str, more: str) -> No
         "ONNX Runtime 1.31.1 runs on card 0, Card",
     ]
     assert verdict["advice"] == [
-        "TensorRT is the fastest engine for this card: pip install 'hptl-deploy[tensorrt]'" + more
+        'TensorRT is the fastest engine for this card: pip install "hptl-deploy[tensorrt]"' + more
     ]
 
 
@@ -156,7 +156,7 @@ def test_a_card_on_which_nothing_runs() -> None:
         "ONNX Runtime 1.31.1 runs on the CPU",
     ]
     assert verdict["advice"][1] == (
-        "libcublasLt.so.13 is missing. Install it: pip install 'hptl-deploy[cuda]'"
+        'libcublasLt.so.13 is missing. Install it: pip install "hptl-deploy[cuda]"'
     )
 
 
@@ -215,7 +215,7 @@ def test_a_flavour_that_is_broken_is_mended_and_not_replaced() -> None:
     flavour["trouble"] = "TensorRT was tried for 30 s and gave no answer"
     assert judge(found)["advice"][0] == (
         "TensorRT was tried for 30 s and gave no answer. Install it again: "
-        "pip install --force-reinstall 'hptl-deploy[tensorrt]'"
+        'pip install --force-reinstall "hptl-deploy[tensorrt]"'
     )
 
 
@@ -243,7 +243,7 @@ def test_a_runtime_for_the_cpu_alone_beside_a_card() -> None:
     found["onnxruntime"]["packages"] = ["onnxruntime"]
     assert judge(found)["advice"][1] == (
         "This ONNX Runtime knows the CPU alone: pip uninstall -y onnxruntime, then "
-        "pip install 'hptl-deploy[cuda]'"
+        'pip install "hptl-deploy[cuda]"'
     )
 
 

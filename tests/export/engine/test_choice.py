@@ -69,7 +69,7 @@ def test_auto_where_none_is_installed(model: Model, monkeypatch: pytest.MonkeyPa
     assert build_for_export(model, "auto", None, sink) is None
     assert sink.notes == [
         "no TensorRT that can build here is installed, so there is no engine; the model runs "
-        "without. One that needs no card to build: pip install 'hptl-deploy[tensorrt-rtx]'"
+        'without. One that needs no card to build: pip install "hptl-deploy[tensorrt-rtx]"'
     ]
     assert not (model.path.parent / "engines").exists()
 
@@ -96,7 +96,7 @@ def test_a_flavour_asked_for_by_name_must_be_there(
 ) -> None:
     without(monkeypatch, "tensorrt", "tensorrt_rtx")
     text = refusal(lambda: build_for_export(model, key, None, Recorder()), EnvironmentLacks)
-    assert text.endswith(f"Install it: pip install 'hptl-deploy[{key}]'")
+    assert text.endswith(f'Install it: pip install "hptl-deploy[{key}]"')
 
 
 def test_a_graph_that_cannot_be_built(
