@@ -12,6 +12,7 @@ from typing import Annotated, cast
 import typer
 
 from hptl_deploy import __version__
+from hptl_deploy.cli.bench import bench
 from hptl_deploy.cli.compare import compare
 from hptl_deploy.cli.demo import demo
 from hptl_deploy.cli.doctor import doctor
@@ -48,7 +49,7 @@ app = typer.Typer(
     "ONNX model and measured phase fractions out.",
 )
 _COMMANDS = (
-    demo, synth, train, compare, export, segment, evaluate, features, info, use, doctor,
+    demo, synth, train, compare, export, segment, evaluate, features, info, use, doctor, bench,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)
