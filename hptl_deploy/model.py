@@ -8,20 +8,21 @@ under the metadata key `hptl_deploy`.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hptl_deploy.card_fields import Fields, parsed
 from hptl_deploy.errors import InputError, ModelError
-from hptl_deploy.files import sha256_file
 from hptl_deploy.phases import Phase, phases_from_json
 from hptl_deploy.probe import Probe
-
-if TYPE_CHECKING:
-    import onnx
+from hptl_deploy.wording import one_line, shown_value
 
 CARD_KEY = "hptl_deploy"
 CARD_SCHEMA = 1
+LARGEST_CARD = 4 << 20
+"""Characters. The confusion of 250 phases takes one million, the largest probe half of one."""
 INPUT = "micrograph"
 OUTPUTS = ("classes", "confidence")
 MODEL_FILE = "model.onnx"
@@ -30,6 +31,17 @@ MODEL_FILES = {"fp32": MODEL_FILE, "fp16": "model.fp16.onnx", "int8": "model.int
 """What a model folder calls its file of each precision."""
 INT8_TARGETS = ("cpu", "tensorrt")
 """What an int8 model is written for: the forms that run fastest differ."""
+REACHES = {
+    "fcn32s": (261, 131, 88, 65),
+    "fcn16s": (269, 135, 91, 67),
+    "fcn8s": (273, 137, 92, 68),
+}
+"""Micrograph pixels that a network sees beyond its own, at input scales 1 to 4: what
+`hptl_train.networks.reach` derives, which cannot be asked without torch (a test compares them)."""
+
+
+_LONGEST_KEY, _LONGEST_PHASE = 100, 200
+"""Characters of a phase's key and name: they become columns of tables."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,20 @@ class LineageStep:
     """Final mean cross-entropy per labelled pixel (per picture in step 1), nats."""
     seconds: float | None = None
     """Training time."""
+
+    @classmethod
+    def from_fields(cls, step: Fields) -> LineageStep:
+        """Read a step of a card. Raises KeyError or ValueError."""
+        return cls(
+            step=step.text("step"),
+            network=step.text("network"),
+            start=step.text("start"),
+            transferred=step.whole("transferred"),
+            iterations=step.whole("iterations"),
+            data=step.text("data"),
+            losses=step.numbers("losses"),
+            seconds=step.number("seconds") if step.has("seconds") else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -126,85 +152,122 @@ class ModelCard:
 
         Raises ModelError when it is not JSON, of another schema, or lacks or misstates a field.
         """
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as exc:
-            raise ModelError(f"{where}: its model card is not JSON ({exc})") from exc
-        if not isinstance(document, dict) or document.get("schema") != CARD_SCHEMA:
-            found = document.get("schema") if isinstance(document, dict) else document
+        again = "Export the model again"
+        if len(text) > LARGEST_CARD:
             raise ModelError(
-                f"{where}: expected a model card of schema {CARD_SCHEMA}, found {found!r}",
+                f"{where}: its model card has {len(text)} characters, more than any card "
+                f"({LARGEST_CARD})",
+                hint=again,
+            )
+        try:
+            document = parsed(text)
+        except ValueError as exc:
+            raise ModelError(
+                f"{where}: its model card is not JSON ({one_line(str(exc))})", hint=again
+            ) from exc
+        schema = document.get("schema") if isinstance(document, dict) else document
+        if type(schema) is not int or schema != CARD_SCHEMA:
+            raise ModelError(
+                f"{where}: expected a model card of schema {CARD_SCHEMA}, found "
+                f"{shown_value(schema)}",
                 hint="Export the model again with this version",
             )
         try:
-            card = cls._from_document(document, where)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
+            card = cls._from_fields(Fields(document), where)
+        except (KeyError, ValueError, TypeError, OverflowError) as exc:
+            reason = f"no {exc}" if isinstance(exc, KeyError) else str(exc)
             raise ModelError(
-                f"{where}: its model card lacks or misstates a field ({exc!r})",
-                hint="Export the model again",
+                f"{where}: its model card lacks or misstates a field ({one_line(reason)})",
+                hint=again,
             ) from exc
         except InputError as exc:
-            raise ModelError(exc.message, hint="Export the model again") from exc
+            raise ModelError(one_line(exc.message, len(where) + 200), hint=again) from exc
         card._check(where)
         return card
 
     @classmethod
-    def _from_document(cls, document: dict[str, Any], where: str) -> ModelCard:
-        size = document["pixel_size_um"]
+    def _from_fields(cls, card: Fields, where: str) -> ModelCard:
+        document, width, licence = card.plain(), card.inner("width"), card.inner("licence")
         return cls(
-            name=str(document["name"]),
-            network=str(document["network"]),
-            channels=tuple(int(value) for value in document["width"]["channels"]),
-            fc=int(document["width"]["fc"]),
+            name=card.text("name"),
+            network=card.text("network"),
+            channels=width.wholes("channels"),
+            fc=width.whole("fc"),
             phases=phases_from_json(document["phases"], where),
-            input_scale=int(document["input_scale"]),
-            stride=int(document["stride"]),
-            halo=int(document["halo"]),
-            bytes_per_pixel=float(document["bytes_per_pixel"]),
-            pixel_size_um=None if size is None else float(size),
-            synthetic=document.get("synthetic", False),
-            precision=str(document["precision"]),
-            lineage=tuple(LineageStep(**step) for step in document["lineage"]),
-            validation=dict(document["validation"]),
-            training=dict(document.get("training", {})),
-            checks=dict(document.get("checks", {})),
-            weights_licence=str(document["licence"]["weights"]),
-            data_licence=str(document["licence"]["data"]),
-            made_with=dict(document.get("made_with", {})),
-            quantised_for=document.get("quantised_for"),
-            probe=Probe.from_json(document["probe"]) if document.get("probe") else None,
+            input_scale=card.whole("input_scale"),
+            stride=card.whole("stride"),
+            halo=card.whole("halo"),
+            bytes_per_pixel=card.number("bytes_per_pixel"),
+            pixel_size_um=None
+            if document["pixel_size_um"] is None
+            else card.number("pixel_size_um"),
+            synthetic=card.flag("synthetic") if "synthetic" in document else False,
+            precision=card.text("precision"),
+            lineage=tuple(LineageStep.from_fields(step) for step in card.objects("lineage")),
+            validation=_scores(card.inner("validation")),
+            training=card.inner("training").plain() if "training" in document else {},
+            checks=card.inner("checks").plain() if "checks" in document else {},
+            weights_licence=licence.passage("weights"),
+            data_licence=licence.passage("data"),
+            made_with=card.inner("made_with").plain() if "made_with" in document else {},
+            quantised_for=card.text("quantised_for") if card.has("quantised_for") else None,
+            probe=Probe.from_fields(card.inner("probe")) if card.has("probe") else None,
         )
 
     def _check(self, where: str) -> None:
-        problems = []
-        if self.input_scale not in (1, 2, 3, 4):
-            problems.append(f"input_scale {self.input_scale} is not 1, 2, 3 or 4")
-        if not 1 <= self.stride <= 1024:
-            problems.append(f"stride {self.stride} is not 1 to 1024")
-        elif not 0 <= self.halo <= 8192 or self.halo % self.stride:
-            problems.append(f"halo {self.halo} is not a multiple of the stride, 0 to 8192")
-        if not 0 < self.bytes_per_pixel < 1e6:
-            problems.append(f"bytes_per_pixel {self.bytes_per_pixel} is not plausible")
-        if self.precision not in PRECISIONS:
-            problems.append(f"precision {self.precision!r} is not fp32, fp16 or int8")
-        if len(self.channels) != 5 or min(*self.channels, self.fc) < 1:
-            problems.append(f"width {list(self.channels)}, fc {self.fc} is not 5 channels and fc")
-        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < 1000:
-            problems.append(f"pixel_size_um {self.pixel_size_um} is not plausible")
-        if self.synthetic not in (True, False):
-            problems.append(f"synthetic {self.synthetic!r} is not true or false")
-        if self.quantised_for not in (None, *INT8_TARGETS):
-            problems.append(f"quantised_for {self.quantised_for!r} is not cpu or tensorrt")
-        probe = self.probe
-        if probe and self.stride > 0 and (probe.height % self.stride or probe.width % self.stride):
-            problems.append(
-                f"a probe of {probe.height} x {probe.width} px is none of stride {self.stride}"
-            )
+        problems = [*self._wrong_numbers(), *self._wrong_words()]
         if problems:
             raise ModelError(
                 f"{where}: its model card cannot be right: {'; '.join(problems)}",
                 hint="Export the model again",
             )
+
+    def _wrong_numbers(self) -> Iterator[str]:
+        scale = self.input_scale
+        if scale not in (1, 2, 3, 4):
+            yield f"input_scale {scale} is not 1, 2, 3 or 4"
+        elif self.network in REACHES and self.halo < REACHES[self.network][scale - 1]:
+            yield (
+                f"halo {self.halo} is less than the {REACHES[self.network][scale - 1]} px that "
+                f"{self.network} sees round a pixel at input scale {scale}"
+            )
+        if not 1 <= self.stride <= 1024:
+            yield f"stride {self.stride} is not 1 to 1024"
+        elif not 0 <= self.halo <= 8192 or self.halo % self.stride:
+            yield f"halo {self.halo} is not a multiple of the stride, 0 to 8192"
+        if not 0 < self.bytes_per_pixel < 1e6:
+            yield f"bytes_per_pixel {self.bytes_per_pixel} is not plausible"
+        if len(self.channels) != 5 or not all(1 <= n <= 65536 for n in (*self.channels, self.fc)):
+            yield f"width {shown_value(list(self.channels))}, fc {self.fc} is not 5 channels and fc"
+        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < 1000:
+            yield f"pixel_size_um {self.pixel_size_um} is not plausible"
+        probe = self.probe
+        if probe and self.stride > 0 and (probe.height % self.stride or probe.width % self.stride):
+            yield f"a probe of {probe.height} x {probe.width} px is none of stride {self.stride}"
+        if probe and max(probe.indices) >= len(self.phases):
+            yield f"a probe with class {max(probe.indices)} of {len(self.phases)} phases"
+
+    def _wrong_words(self) -> Iterator[str]:
+        if self.precision not in PRECISIONS:
+            yield f"precision {shown_value(self.precision)} is not fp32, fp16 or int8"
+        if self.quantised_for not in (None, *INT8_TARGETS):
+            yield f"quantised_for {shown_value(self.quantised_for)} is not cpu or tensorrt"
+        for phase in self.phases:
+            if len(phase.key) > _LONGEST_KEY:
+                yield f"phase key {shown_value(phase.key)} is longer than {_LONGEST_KEY}"
+            if len(phase.name) > _LONGEST_PHASE or "\n" in phase.name or "\t" in phase.name:
+                yield (
+                    f"the name of phase {one_line(phase.key, 40)} is not one line of at most "
+                    f"{_LONGEST_PHASE} characters"
+                )
+
+
+def _scores(validation: Fields) -> dict[str, Any]:
+    """What a card says of the validation split; raises KeyError or ValueError."""
+    if validation.has("phases"):
+        for phase in validation.objects("phases"):
+            phase.text("key")
+    return validation.plain()
 
 
 @dataclass(frozen=True)
@@ -217,53 +280,22 @@ class Model:
 
 
 def load_model(path: Path) -> Model:
-    """Read the card of an ONNX file and check that its inputs and outputs keep the contract.
+    """Read the card of an ONNX file and check that its graph is one that we would write.
 
     Nothing of the graph is run. Raises ModelError.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    from hptl_deploy.model_file import read_model
+    from hptl_deploy.onnx_graphs import check_graph, check_sizes
 
-    try:
-        proto = onnx.load(str(path), format="protobuf", load_external_data=False)
-        digest = sha256_file(path)
-    except OSError as exc:
-        raise ModelError(f"{path}: cannot be read ({exc.strerror})") from exc
-    except (DecodeError, ValueError) as exc:
+    proto, sha256 = read_model(path)
+    cards = [entry.value for entry in proto.metadata_props if entry.key == CARD_KEY]
+    if len(cards) != 1:
         raise ModelError(
-            f"{path}: is not a whole ONNX file", hint="Copy or export it again"
-        ) from exc
-    text = {entry.key: entry.value for entry in proto.metadata_props}.get(CARD_KEY)
-    if text is None:
-        raise ModelError(
-            f"{path}: carries no model card (ONNX metadata `{CARD_KEY}`)",
+            f"{path}: carries {len(cards) or 'no'} model card{'s' if cards else ''} (ONNX "
+            f"metadata `{CARD_KEY}`)",
             hint="Only models written by `hptl-deploy export` can be used",
         )
-    card = ModelCard.from_json(text, str(path))
-    _check_graph(proto.graph, path)
-    return Model(path, card, digest)
-
-
-def _check_graph(graph: onnx.GraphProto, path: Path) -> None:
-    """Inputs, outputs, and that the file says everything; raises ModelError."""
-    from hptl_deploy.onnx_graphs import external_files, interface
-
-    expected_in = [(INPUT, "uint8", 4)]
-    expected_out = [(name, "uint8", 3) for name in OUTPUTS]
-    found_in, found_out = interface(graph.input), interface(graph.output)
-    if found_in != expected_in or found_out != expected_out:
-        raise ModelError(
-            f"{path}: expected input {INPUT} (uint8, rank 4) and outputs {' and '.join(OUTPUTS)} "
-            f"(uint8, rank 3), found inputs {_listed(found_in)} and outputs {_listed(found_out)}",
-            hint="Export the model again with this version",
-        )
-    if outside := sorted(external_files(graph)):
-        raise ModelError(
-            f"{path}: keeps weights outside the file ({', '.join(outside)}); expected one file "
-            "that holds everything",
-            hint="Export the model again with this version",
-        )
-
-
-def _listed(values: list[tuple[str, str, int]]) -> str:
-    return ", ".join(f"{name} ({kind}, rank {rank})" for name, kind, rank in values) or "none"
+    card = ModelCard.from_json(cards[0], str(path))
+    check_graph(proto, str(path))
+    check_sizes(proto, card.stride, str(path))
+    return Model(path, card, sha256)

@@ -8,10 +8,13 @@ from hptl_deploy import bundled
 from hptl_deploy.bundled import BUNDLED
 from hptl_deploy.errors import ModelError
 from hptl_deploy.files import write_text
-from hptl_deploy.model import MODEL_FILE
+from hptl_deploy.model import MODEL_FILE, load_model
+from hptl_deploy.wording import shown_value
 
 DEFAULT_FILE = "default"
 """One line in the models folder: the name of the model that runs without `--model`."""
+_LONGEST_POINTER = 4096
+"""Bytes that are read of it; no file system has names so long."""
 
 
 def find_model(name: str | None, folder: Path) -> Path:
@@ -51,7 +54,10 @@ def has_default(folder: Path) -> bool:
 
 
 def set_default(folder: Path, name: str) -> None:
-    """Make `name` what runs without `--model`. Raises ModelError when `folder` lacks it."""
+    """Make `name` what runs without `--model`.
+
+    Raises ModelError when `folder` lacks it and when it could not run.
+    """
     if name not in model_names(folder):
         message = f"model {name}: {folder} does not hold it ({_known(folder)})"
         if name != BUNDLED or _bundled_model() is None:
@@ -62,6 +68,7 @@ def set_default(folder: Path, name: str) -> None:
         else:
             advice += ", and so does leaving --model out"
         raise ModelError(message, hint=advice)
+    load_model(folder / name / MODEL_FILE)
     write_text(folder / DEFAULT_FILE, name + "\n")
 
 
@@ -88,11 +95,21 @@ def _default_model(folder: Path) -> Path:
             hint="Name one with --model, or train and export one first: "
             "`hptl-deploy train DATA`, then `hptl-deploy export`",
         )
-    name = pointer.read_text(encoding="utf-8-sig", errors="replace").strip()
-    path = folder / name / MODEL_FILE
-    if not name or not path.is_file():
+    name = _pointed_at(pointer)
+    # A name, not a path: what is chosen lies in this folder.
+    if name not in model_names(folder):
         raise ModelError(
-            f"{pointer} names model {name!r}, which {folder} does not hold",
+            f"{pointer} names model {shown_value(name)}, which {folder} does not hold",
             hint="Choose another with `hptl-deploy use NAME`",
         )
-    return path
+    return folder / name / MODEL_FILE
+
+
+def _pointed_at(pointer: Path) -> str:
+    """What a default file says; more than one line, or none, is no model's name."""
+    try:
+        with pointer.open("rb") as file:
+            content = file.read(_LONGEST_POINTER)
+    except OSError as exc:
+        raise ModelError(f"{pointer}: cannot be read ({exc.strerror})") from exc
+    return content.decode("utf-8-sig", errors="replace").strip()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hptl_deploy.card_fields import Fields
+
 LARGEST_PROBE = 256
 """Rows and columns at most, in pixels: a probe is for every opening of a model."""
 PROBE_TOLERANCE = 0.005
@@ -74,9 +76,9 @@ class Probe:
         }
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Probe:
-        """Read what `to_json` wrote. Raises KeyError, TypeError or ValueError."""
-        height, width = int(document["height"]), int(document["width"])
+    def from_fields(cls, probe: Fields) -> Probe:
+        """Read what `to_json` wrote. Raises KeyError or ValueError."""
+        height, width = probe.whole("height"), probe.whole("width")
         if not (1 <= height <= LARGEST_PROBE and 1 <= width <= LARGEST_PROBE):
             raise ValueError(
                 f"a probe of {height} x {width} px, expected 1 to {LARGEST_PROBE} a side"
@@ -84,8 +86,8 @@ class Probe:
         return cls(
             height,
             width,
-            _unpacked(document["pixels"], 3 * height * width),
-            _unpacked(document["classes"], height * width),
+            _unpacked(probe.passage("pixels"), 3 * height * width),
+            _unpacked(probe.passage("classes"), height * width),
         )
 
 

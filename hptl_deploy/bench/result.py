@@ -40,6 +40,8 @@ class Row:
     """Median milliseconds on the card: `copy_in`, `compute`, `copy_out`; empty elsewhere."""
     card_bytes: int | None = None
     """Memory that the card lost to it, weights and buffers; None on a CPU."""
+    streamed: float | None = None
+    """Frames per second with several in flight; None for who takes one at a time."""
     files: FileRun | None = None
     """None for who is no engine."""
 
@@ -119,6 +121,7 @@ class Result:
             "planned_bytes": traits.planned_bytes,
             "card_bytes": row.card_bytes,
             "stage_milliseconds": row.stages,
+            "streamed_frames_per_second": row.streamed,
             "files": None if row.files is None else row.files.to_json(),
             "versions": traits.versions,
             "remarks": list(traits.remarks),

@@ -32,6 +32,7 @@ from hptl_deploy.sink import Sink
 Others = Callable[[Model, str, tuple[int, int]], Iterator[Contender | Absent]]
 """Who takes part besides the engines: of a model, `--device`, and frames (height, width)."""
 
+_STREAM_SECONDS, _LEAST_FRAMES, _MOST_FRAMES = 3.0, 8, 500
 _BUSY = 0.1
 """Share of the processors that others may have before it is said."""
 
@@ -67,6 +68,7 @@ def bench(
         products = list(_products(timed, sink, opened))
         with sink.progress("bench", repeats * len(timed), "frames") as bar:
             of_products = run_rounds(timed, products, frames, repeats, bar)
+        streams = [_streamed(one, frames) for one in timed]
         runs = _file_runs(timed, frames, sink)
         height, width = reference.contender.traits.plan.padded.shape
         return Result(
@@ -78,7 +80,10 @@ def bench(
                 "count": len(frames.pictures),
             },
             operations=operations(model.path, height, width),
-            rows=tuple(_row(one, reference, run) for one, run in zip(timed, runs, strict=True)),
+            rows=tuple(
+                replace(_row(one, reference), streamed=stream, files=run)
+                for one, stream, run in zip(timed, streams, runs, strict=True)
+            ),
             absent=tuple(absent),
             peaks=tuple(
                 Peak(product.precision, product.device, product.operations, tuple(seconds))
@@ -193,7 +198,13 @@ def _file_run(contender: EngineContender, inputs: Path, out: Path, sink: Sink) -
         return None
 
 
-def _row(one: Timed, reference: Timed, run: FileRun | None) -> Row:
+def _streamed(one: Timed, frames: Frames) -> float | None:
+    """Frames per second of some seconds with several frames in flight."""
+    count = int(min(_MOST_FRAMES, max(_LEAST_FRAMES, _STREAM_SECONDS / median(one.seconds))))
+    return one.contender.streamed(frames.pictures, count)
+
+
+def _row(one: Timed, reference: Timed) -> Row:
     stages = {name: median(entry[name] for entry in one.stages) for name in (one.stages or [{}])[0]}
     return Row(
         traits=one.contender.traits,
@@ -201,7 +212,6 @@ def _row(one: Timed, reference: Timed, run: FileRun | None) -> Row:
         classes_ppm=one.differing_ppm(reference),
         stages=stages,
         card_bytes=one.card_bytes,
-        files=run,
     )
 
 

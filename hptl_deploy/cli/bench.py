@@ -118,6 +118,12 @@ def show(result: Result, sink: Output) -> None:
             ["engine", *(name.replace("_", " ") for name in header)],
             [[row.traits.name, *(f"{row.stages[name]:.2f}" for name in header)] for row in staged],
         )
+    for row in result.rows:
+        if row.streamed is not None:
+            sink.say(
+                f"{row.traits.name}: {row.streamed:.4g} frames/s with several in flight, from host "
+                "memory to host memory"
+            )
     _show_files(result, sink)
     _show_remarks(result, sink)
 

@@ -69,17 +69,17 @@ LACKS = "m.onnx: its model card lacks or misstates a field ("
 @pytest.mark.parametrize(
     ("text", "begins"),
     [
-        (broken(height=0), LACKS + "ValueError('a probe of 0 x 64 px, expected 1 to 256 a side')"),
-        (broken(width=100000), LACKS + "ValueError('a probe of 64 x 100000 px, expected"),
+        (broken(height=0), LACKS + "a probe of 0 x 64 px, expected 1 to 256 a side)"),
+        (broken(width=100000), LACKS + "a probe of 64 x 100000 px, expected"),
         (broken(height="x"), LACKS),
         (broken(pixels=3), LACKS),
         (broken(pixels="no base64"), LACKS),
         (broken(pixels=base64.b64encode(b"no zlib").decode()),
-         LACKS + "ValueError('a probe that cannot be unpacked"),
-        (broken(classes=packed(b"short")), LACKS + "ValueError('a probe with 5 bytes, expected 40"),
+         LACKS + "a probe that cannot be unpacked"),
+        (broken(classes=packed(b"short")), LACKS + "a probe with 5 bytes, expected 40"),
         # 100 MB of zeros pack into 100 kB; what is more than expected is not unpacked.
         (broken(classes=packed(bytes(100_000_000))),
-         LACKS + "ValueError('a probe with 4097 bytes, expected 4096')"),
+         LACKS + "a probe with 4097 bytes, expected 4096)"),
         (broken(height=4, width=1024), LACKS),
         (json.dumps({**json.loads(CARD.to_json()), "probe": [1]}), LACKS),
         (json.dumps({**json.loads(CARD.to_json()), "stride": 24, "halo": 72}),

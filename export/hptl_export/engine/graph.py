@@ -6,13 +6,11 @@ import hashlib
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 
-from hptl_deploy.engines.flavour import tidy
 from hptl_deploy.errors import ModelError
 from hptl_deploy.model import INPUT, Model
+from hptl_deploy.onnx_graphs import check_graph
 
-_ONNX_DOMAINS = ("", "ai.onnx")
 _LAYOUT = ("Transpose", "Squeeze", "Unsqueeze", "Reshape", "Identity")
 """Operators that move numbers without looking at them."""
 _MOST_SWAPS = 100
@@ -28,7 +26,7 @@ def graph_for_tensorrt(model: Model) -> bytes:
     """
     content = _read(model)
     proto = onnx.load_from_string(content)
-    _check(proto, model.path)
+    check_graph(proto, str(model.path))
     _cast_at_the_border(proto.graph)
     return bytes(proto.SerializeToString())
 
@@ -43,29 +41,6 @@ def _read(model: Model) -> bytes:
             f"{model.path}: has changed since it was opened", hint="Run the command again"
         )
     return content
-
-
-def _check(proto: onnx.ModelProto, path: Path) -> None:
-    for node in proto.graph.node:
-        if node.domain not in _ONNX_DOMAINS:
-            raise ModelError(
-                f"{path}: operator {node.op_type} is not ONNX's own but of {node.domain!r}; "
-                "TensorRT would need a plugin for it"
-            )
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-            raise ModelError(
-                f"{path}: operator {node.op_type} holds a graph of its own, which no exported "
-                "model does"
-            )
-    if proto.functions:
-        raise ModelError(
-            f"{path}: defines operators of its own ({proto.functions[0].name}), which no "
-            "exported model does"
-        )
-    try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, DecodeError, ValueError) as exc:
-        raise ModelError(f"{path}: is not a sound ONNX model ({tidy(str(exc))})") from exc
 
 
 def _cast_at_the_border(graph: onnx.GraphProto) -> None:

@@ -18,6 +18,7 @@ from hptl_deploy.engines.machine import count_cards
 from hptl_deploy.errors import UsageError
 from hptl_deploy.model import CARD_KEY, MODEL_FILES, Model, load_model
 from hptl_deploy.sink import Silent
+from support.host_executor import OnnxExecutor, ring_engine
 from support.threshold_model import write_threshold_model
 
 NO_CARD = "no NVIDIA card answers on this machine (no driver, or no card)"
@@ -105,3 +106,20 @@ def test_an_unknown_device(model: Model) -> None:
     with pytest.raises(UsageError) as caught:
         next(engine_contenders(model, "tpu", (64, 64), Silent()))
     assert str(caught.value) == "--device tpu: expected auto, cpu, cuda or cuda:N"
+
+
+def test_a_stream_has_several_frames_in_flight(tmp_path: Path) -> None:
+    """The ring of a card's engine, on host memory."""
+    path = write_threshold_model(tmp_path)
+    executor = OnnxExecutor(path)
+    queued: list[int] = []
+    executor.refuse = lambda slot: queued.append(slot.number)
+    pictures = synthetic_frames(64, 96).pictures
+    with EngineContender(ring_engine(path, executor=executor), 64, 96) as contender:
+        rate = contender.streamed(pictures, 9)
+    assert rate is not None
+    assert rate > 0
+    assert len(queued) == 9
+    assert len(set(queued)) > 1
+    with EngineContender(ring_engine(path), 300, 500) as tiled:
+        assert tiled.streamed(pictures, 9) is None  # tiles are in flight already

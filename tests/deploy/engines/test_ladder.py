@@ -17,7 +17,7 @@ from hptl_deploy.errors import EngineError, EnvironmentLacks, HptlError, ModelEr
 from hptl_deploy.model import MODEL_FILES, Model, load_model
 from hptl_deploy.probe import Probe
 from hptl_export.files import write_model
-from support.engine_models import small_model
+from support.engine_models import small_model, unchecked
 from support.onnx_models import edited, value, with_graph
 from support.sinks import Recorder
 from support.stand_in_tensorrt import VERSION, Library, write_engine
@@ -283,7 +283,7 @@ def test_a_good_card_on_a_broken_graph(
         del model.graph.node[2]
 
     path = edited(tmp_path, lose_a_node)
-    error = refusal(load_model(path), device)
+    error = refusal(unchecked(path), device)
     assert isinstance(error, ModelError)
     assert str(error).startswith(f"{path}: ONNX Runtime refuses it (")
     assert "\n" not in str(error)
@@ -298,7 +298,7 @@ def test_an_operator_nobody_knows(tmp_path: Path) -> None:
         [value("classes", ["N", "H", "W"]), value("confidence", ["N", "H", "W"])],
     )
     path = with_graph(tmp_path, graph)
-    error = refusal(load_model(path), "cpu")
+    error = refusal(unchecked(path), "cpu")
     assert isinstance(error, ModelError)
     assert "Wish" in str(error)
 

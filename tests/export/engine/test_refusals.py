@@ -13,9 +13,17 @@ from onnx import TensorProto, helper
 from hptl_deploy.engines.flavour import Flavour
 from hptl_deploy.engines.record import Fit
 from hptl_deploy.errors import EngineError, HptlError, ModelError
-from hptl_deploy.model import INPUT, Model, load_model
+from hptl_deploy.model import INPUT, Model
 from hptl_export.engine.build import build_engine
-from support.engine_models import MISFIT, Constants, fit, hostile_model, small_model, written
+from support.engine_models import (
+    MISFIT,
+    Constants,
+    fit,
+    hostile_model,
+    small_model,
+    unchecked,
+    written,
+)
 from support.sinks import Recorder
 
 
@@ -52,9 +60,6 @@ def sizes(*numbers: int) -> Constants:
          "operator Conv: Assertion failed: (nchan == -1 || kernelWeights.shape.d[1] * ngroup == "
          "nchan): Kernel weight dimension failed to broadcast to input"),
         ([node("Conv", "w", strides=[0, 0])], {"w": np.zeros((2, 3, 3, 3), np.float32)},
-         ModelError, "operator Conv: API Usage Error (Parameter check failed"),
-        ([node("Conv", "w", pads=[0, 1 << 30, 1 << 30, 0])],
-         {"w": np.zeros((2, 3, 3, 3), np.float32)},
          ModelError, "operator Conv: API Usage Error (Parameter check failed"),
         ([node("Pad", "s")], sizes(0, 0, 1 << 33, 0, 0, 0, 0, 0), ModelError, "operator Pad: "),
         ([node("Expand", "s")], sizes(1, 1 << 40, 1, 1), EngineError,
@@ -113,14 +118,14 @@ def resized(model: Model, *shape: str | int) -> Model:
         else:
             dimension.dim_param = length
     onnx.save(proto, str(model.path))
-    return load_model(model.path)
+    return unchecked(model.path)
 
 
 def test_one_size_only(tmp_path: Path, rtx: Flavour) -> None:
     model = resized(small_model(tmp_path), "N", 64, 64, 3)
     assert str(refusal(model, rtx)) == (
-        f"{model.path}: takes one size only (micrograph (uint8, [-1, 64, 64, 3])), expected any "
-        "N, H and W. Export the model again with this version"
+        f"{model.path}: takes one size only (64 along an axis), expected any N, H and W. Export "
+        "the model again with this version"
     )
 
 
@@ -128,9 +133,8 @@ def test_another_interface(tmp_path: Path, rtx: Flavour) -> None:
     plain = hostile_model(tmp_path, [node("ReduceMax", axes=[1], keepdims=1)])
     model = resized(plain, "N", "H", "W", 4)
     assert str(refusal(model, rtx)) == (
-        f"{model.path}: TensorRT for RTX reads inputs micrograph (uint8, [-1, -1, -1, 4]) and "
-        "outputs classes (uint8, [-1, -1, -1]), confidence (uint8, [-1, -1, -1]), expected "
-        "micrograph (uint8, [N, H, W, 3]) and classes and confidence (uint8, [N, H, W])"
+        f"{model.path}: takes 4 channels, expected 3 (red, green, blue). Export the model again "
+        "with this version"
     )
 
 

@@ -1,0 +1,367 @@
+"""A model file is input: whatever is in its place is refused in one sentence, and nothing runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from hptl_deploy.model import load_model
+from hptl_deploy.model_file import LARGEST_DESCRIPTION, LARGEST_FILE
+from support.hostile_models import (
+    Edit,
+    add_node,
+    add_tensor,
+    both,
+    card_of,
+    inner_graph,
+    outside,
+    set_card,
+)
+from support.model_errors import sentence
+from support.onnx_models import edited
+from support.threshold_model import write_threshold_model
+
+BROKEN = "is not a whole ONNX file. Copy or export it again"
+AGAIN = "Export the model again with this version"
+WEIGHT = numpy_helper.from_array(np.zeros((2, 3, 3, 3), np.float32), "w")
+
+
+def refusal(path: Path) -> str:
+    """What is said of the file, without its name."""
+    found = sentence(lambda: load_model(path))
+    assert found.startswith(f"{path}: ")
+    assert len(found) < len(str(path)) + 500
+    return found.removeprefix(f"{path}: ")
+
+
+class Touched:
+    """Pickled, it makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def archive(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps(Touched(folder / "touched")))
+    return content.getvalue()
+
+
+def picture(_: Path) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(content, "PNG")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        archive,  # as torch saves weights today
+        lambda folder: pickle.dumps(Touched(folder / "touched")),  # and did before
+        picture,
+        lambda _: b"II*\0" + bytes(100),
+        lambda _: b"a text and no model",
+        lambda _: bytes(1000),
+        lambda _: b"\xff" * 1000,
+        lambda _: b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",  # a graph of 2^63 bytes
+        lambda _: b"\x0b" * 1000,  # groups in groups
+    ],
+)
+def test_other_files_under_a_models_name(tmp_path: Path, content: Callable[[Path], bytes]) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content(tmp_path))
+    assert refusal(path) == BROKEN
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.mkdir()
+    assert refusal(path) == "cannot be read (it is a folder)"
+    path.rmdir()
+    path.write_bytes(b"")
+    assert refusal(path) == "is empty. Copy or export it again"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_what_would_keep_its_reader_waiting(tmp_path: Path) -> None:
+    pipe, loop = tmp_path / "pipe.onnx", tmp_path / "loop.onnx"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    assert refusal(pipe) == "cannot be read (it is a pipe or a device, no file)"
+    assert refusal(Path("/dev/zero")) == "cannot be read (it is a pipe or a device, no file)"
+    assert refusal(loop) == f"cannot be read ({os.strerror(40)})"
+    assert refusal(tmp_path / "gone" / "m.onnx") == f"cannot be read ({os.strerror(2)})"
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="whoever runs this may read everything"
+)
+def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+    path = write_threshold_model(tmp_path)
+    path.chmod(0)
+    assert refusal(path) == f"cannot be read ({os.strerror(13)})"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file with holes has to be asked for there")
+def test_a_file_larger_than_the_format_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_FILE + 2**29)
+    assert refusal(path) == (
+        "has 2.5 GiB, more than the 2 GiB that an ONNX file can have. Copy or export it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("piece", "wraps"),
+    [
+        (b"\x0a\x00", (7,)),  # empty nodes of the graph
+        (b"\x2a\x00", (7,)),  # empty weights
+        (b"\x0a\x00", (7, 5)),  # strings in a weight's place
+        (b"\x72\x00", ()),  # empty metadata
+        (b"\x0a\x02\x22\x00", (7,)),  # nodes with one empty field
+    ],
+)
+def test_a_file_that_would_unpack_without_end(
+    tmp_path: Path, piece: bytes, wraps: tuple[int, ...]
+) -> None:
+    content = piece * (LARGEST_DESCRIPTION // 32)
+    for number in reversed(wraps):
+        content = bytes([number << 3 | 2]) + length(len(content)) + content
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    assert refusal(path) == (
+        "describes more than any model (16 MiB without its weights). Export the model again"
+    )
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """They would come as bytes where everything else expects a text."""
+    path = write_threshold_model(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"Transpose", b"Transpos\xf4"))
+    assert refusal(path) == BROKEN
+
+
+def length(value: int) -> bytes:
+    """A number as protocol buffers write it."""
+    low = bytes([value & 127 | 128]) if value > 127 else bytes([value])
+    return low + length(value >> 7) if value > 127 else low
+
+
+def other_version(domain: str, version: int) -> Edit:
+    def edit(model: onnx.ModelProto) -> None:
+        del model.opset_import[:]
+        model.opset_import.append(helper.make_opsetid(domain, version))
+
+    return edit
+
+
+def own_function(model: onnx.ModelProto) -> None:
+    model.functions.append(
+        helper.make_function(
+            "", "Mul", ["a", "b"], ["c"],
+            [helper.make_node("Constant", [], ["c"], value=outside(fresh(), "../w"))],
+            [helper.make_opsetid("", 17)],
+        )
+    )  # fmt: skip
+
+
+def fresh() -> TensorProto:
+    copy = TensorProto()
+    copy.CopyFrom(WEIGHT)
+    return copy
+
+
+def sparse(model: onnx.ModelProto) -> None:
+    tensor = model.graph.sparse_initializer.add()
+    tensor.values.CopyFrom(outside(fresh(), "/etc/passwd"))
+
+
+def set_input(place: int, number: int, name: str) -> Edit:
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node[place].input[number] = name
+
+    return edit
+
+
+def fixed(values: str, place: int, size: int) -> Edit:
+    def edit(model: onnx.ModelProto) -> None:
+        getattr(model.graph, values)[0].type.tensor_type.shape.dim[place].dim_value = size
+
+    return edit
+
+
+def rename_operator(name: str) -> Edit:
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node[2].op_type = name
+
+    return edit
+
+
+NO_GRAPHS = "holds a graph of its own, which no exported model does"
+OUTSIDE = "keeps weights outside the file ({}); expected one file that holds everything"
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda m: m.graph.initializer.append(outside(fresh(), "../../w")),
+         OUTSIDE.format("../../w")),
+        (lambda m: m.graph.initializer.append(outside(fresh(), "/etc/\x1b[2Jpasswd")),
+         OUTSIDE.format("/etc/?[2Jpasswd")),
+        (add_node("Constant", value=outside(fresh(), "w.bin")), OUTSIDE.format("w.bin")),
+        (add_node("Constant", sparse_value=helper.make_sparse_tensor(
+            helper.make_tensor("v", 1, [1], [1.0]), helper.make_tensor("i", 7, [1], [0]), [9])),
+         "holds sparse weights, which no exported model does"),
+        (sparse, "holds sparse weights, which no exported model does"),
+        (own_function, "defines operators of its own (Mul), which no exported model does"),
+        (add_node("If", "yes", then_branch=inner_graph(outside(fresh(), "a")),
+                  else_branch=inner_graph()), f"operator If {NO_GRAPHS}"),
+        (add_node("Loop", "", "yes", body=inner_graph()), f"operator Loop {NO_GRAPHS}"),
+        (add_node("Scan", "grey", body=inner_graph(), num_scan_inputs=1),
+         f"operator Scan {NO_GRAPHS}"),
+        (add_node("EPContext", "grey", domain="com.microsoft"),
+         "operator EPContext is not ONNX's own but of 'com.microsoft'"),
+        (add_node("Relu", "grey", domain="\x1b]0;mine\x07"),
+         "operator Relu is not ONNX's own but of '\\x1b]0;mine\\x07'"),
+        *((add_node(kind, "grey"), f"operator {kind} is none that a network for micrographs is "
+           "made of") for kind in ("SequenceConstruct", "RandomNormalLike", "LSTM", "Wish",
+                                   "ConstantOfShape", "Tile", "ImageDecoder")),
+        (lambda m: m.training_info.add(), "holds a graph for training, which no exported model "
+         "does"),
+        (other_version("", 999), "is written in version 999 of ONNX's operators, expected 13 to "),
+        (other_version("mine", 17), "is written in version none or several of ONNX's operators"),
+        (lambda m: m.opset_import.append(helper.make_opsetid("ai.onnx", 18)),
+         "is written in version none or several of ONNX's operators"),
+        (lambda m: setattr(m, "ir_version", 999),
+         "is written in version 999 of the ONNX format, expected at most "),
+        (lambda m: setattr(m, "ir_version", -1), "is written in version -1 of the ONNX format"),
+        (rename_operator("Relu"), "is not a sound ONNX model (Node with schema(::Relu:14) has "
+         "input size 2 not in range [min=1, max=1]."),
+        (set_input(2, 0, "nowhere"), "is not a sound ONNX model (Nodes in a graph must be topolog"),
+        (set_input(2, 0, "index"), "is not a sound ONNX model (Nodes in a graph must be topolog"),
+        (set_input(2, 1, ""), "operator Conv has no input number 2"),
+        (lambda m: m.graph.node[-7].input.append(""), "operator Sum has an input without a name"),
+        (add_node("DepthToSpace", "grey", blocksize=2**40),
+         "operator DepthToSpace has blocksize 1099511627776, expected at most 65536"),
+        (add_node("Conv", "nchw", "grey_weights", pads=[0, 2**30, 0, 0]),
+         "operator Conv has pads 1073741824, expected at most 65536"),
+        (fixed("input", 1, 64), "takes one size only (64 along an axis), expected any N, H and W"),
+        (fixed("output", 0, 1), "takes one size only (1 along an axis), expected any N, H and W"),
+        (fixed("input", 3, 4), "takes 4 channels, expected 3 (red, green, blue)"),
+    ],
+)  # fmt: skip
+def test_graphs_that_are_none_of_ours(tmp_path: Path, edit: Edit, said: str) -> None:
+    found = refusal(edited(tmp_path, edit))
+    assert found.startswith(said)
+    assert found.endswith(AGAIN)
+    assert not [c for c in found if not c.isprintable()]
+
+
+def size(dims: list[int], raw: bytes, kind: int = TensorProto.FLOAT) -> Edit:
+    return lambda m: m.graph.initializer.append(
+        TensorProto(name="w", dims=dims, raw_data=raw, data_type=kind)
+    )
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (size([2**40], b""), "tensor w holds 0 bytes, expected 4.39805e+12 for [1099511627776] of"),
+        (size([2**62] * 8, b""), "tensor w holds 0 bytes, expected "),
+        (size([-1], b""), "tensor w is of shape [-1], expected up to 8 lengths"),
+        (
+            size([1] * 100_000, b"1234"),
+            "tensor w is of shape a list of 100000, expected up to 8 lengths",
+        ),
+        (size([2, 3], bytes(23)), "tensor w holds 23 bytes, expected 24 for [2, 3] of float"),
+        (size([2, 3], bytes(25)), "tensor w holds 25 bytes, expected 24 for [2, 3] of float"),
+        (size([2], bytes(8), TensorProto.STRING), "tensor w is of string, expected numbers"),
+        (size([2], bytes(8), 99), "tensor w is of type 99, expected numbers"),
+        (add_tensor("binomial", np.zeros(3, np.float32)), "holds binomial twice"),
+        (add_tensor("micrograph", np.zeros(3, np.uint8)), "holds micrograph twice"),
+    ],
+)
+def test_weights_that_are_not_what_they_say(tmp_path: Path, edit: Edit, said: str) -> None:
+    assert refusal(edited(tmp_path, edit)).startswith(said)
+
+
+LEAD = "2 tiles of 16 x 24 px (stride 8 on its card) "
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (
+            both(add_tensor("s", np.array([2**33], np.int64)), add_node("Expand", "half", "s")),
+            LEAD + "fill extra with 8.6e+09 numbers, expected at most 2.7e+08",
+        ),
+        (
+            both(
+                add_tensor("p", np.array([0, 0, 0, 0, 0, 0, 2**30, 0], np.int64)),
+                add_node("Pad", "grey", "p"),
+            ),
+            LEAD + "fill extra with 5.2e+10 numbers",
+        ),
+        (
+            both(
+                add_tensor("f", np.array([1, 1, 1e5, 1e5], np.float32)),
+                add_node("Resize", "grey", "", "f"),
+            ),
+            LEAD + "fill extra with 7.7e+12 numbers",
+        ),
+        (
+            both(add_tensor("five", np.zeros(5, np.float32)), add_node("Add", "grey", "five")),
+            LEAD + "do not go through its layers (",
+        ),
+    ],
+)
+def test_shapes_are_followed_without_running_anything(
+    tmp_path: Path, edit: Edit, said: str
+) -> None:
+    assert refusal(edited(tmp_path, edit)).startswith(said)
+
+
+def test_a_stride_that_is_not_the_graphs(tmp_path: Path) -> None:
+    path = write_threshold_model(tmp_path, stride=16, smoothing=1)
+    assert load_model(path).card.stride == 16
+    model = onnx.load(str(path))
+    set_card(model, json.dumps({**card_of(model), "stride": 4, "halo": 64}))
+    onnx.save(model, str(path))
+    assert refusal(path).startswith("2 tiles of 8 x 12 px (stride 4 on its card) ")
+
+
+def test_a_file_cut_anywhere(tmp_path: Path) -> None:
+    whole = write_threshold_model(tmp_path, smoothing=2).read_bytes()
+    path = tmp_path / "cut.onnx"
+    for place in np.linspace(0, len(whole) - 1, 200, dtype=int):
+        path.write_bytes(whole[:place])
+        refusal(path)
+
+
+def test_a_graph_in_two_parts_is_one(tmp_path: Path) -> None:
+    """The format allows it, so what the second part brings is judged, too."""
+    path = write_threshold_model(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\x3a" + length(2) + b"\x12\x00")  # a name
+    load_model(path)
+    more = onnx.GraphProto(initializer=[outside(fresh(), "../w")]).SerializeToString()
+    path.write_bytes(whole + b"\x3a" + length(len(more)) + more)
+    assert refusal(path).startswith(OUTSIDE.format("../w"))
