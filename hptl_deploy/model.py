@@ -153,13 +153,9 @@ class ModelCard:
         Raises ModelError when it is not JSON, of another schema, or lacks or misstates a field.
         """
         again = "Export the model again"
-        if len(text) > LARGEST_CARD:
-            raise ModelError(
-                f"{where}: its model card has {len(text)} characters, more than any card "
-                f"({LARGEST_CARD})",
-                hint=again,
-            )
         try:
+            if len(text) > LARGEST_CARD:
+                raise ValueError(f"{len(text)} characters, more than any card has")
             document = parsed(text)
         except ValueError as exc:
             raise ModelError(

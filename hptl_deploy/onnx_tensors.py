@@ -21,7 +21,7 @@ _BYTES = {
     **dict.fromkeys(("DOUBLE", "UINT64", "INT64"), 8),
 }
 """Of one number, by ONNX's names of types."""
-_FEW_BYTES = 1024
+_FEW_NUMBERS = 256
 """Of a tensor whose values may decide about shapes; anything larger is a weight."""
 _IR_WITH_FREE_WEIGHTS = 4
 """Version of the format; before it, weights had to be inputs as well."""
@@ -78,6 +78,7 @@ def _wrong_size(tensor: onnx.TensorProto) -> Iterator[str]:
                 tensor.uint64_data, tensor.string_data,
             )
         )  # fmt: skip
+        # Asked once: it copies the weights out of the message.
         raw, expected = len(tensor.raw_data), math.prod(shape)
         found = raw + stated * _BYTES[kind]
         if found != expected * _BYTES[kind] or (raw and stated):
@@ -88,7 +89,7 @@ def _wrong_size(tensor: onnx.TensorProto) -> Iterator[str]:
 
 
 def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph, weights as inputs that state their shapes: a copy of some kilobytes."""
+    """A graph of sound tensors, its weights as inputs that state their shapes: some kilobytes."""
     import onnx
 
     bare = onnx.ModelProto(ir_version=max(model.ir_version, _IR_WITH_FREE_WEIGHTS))
@@ -103,7 +104,7 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     ):
         kept.extend(given)
     for tensor in model.graph.initializer:
-        if len(tensor.raw_data) <= _FEW_BYTES:
+        if math.prod(tensor.dims) <= _FEW_NUMBERS:
             graph.initializer.append(tensor)
         else:
             graph.input.append(

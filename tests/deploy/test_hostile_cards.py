@@ -138,8 +138,8 @@ def test_cards_that_cannot_be_right(tmp_path: Path, fields: dict[str, object], s
         ("[" * 100_000, DEEP),
         ('{"a":' * 500 + "1" + "}" * 500, DEEP),
         ('"' + "x" * 50_000_000 + '"', "describes more than any model (16 MiB without its weights"),
-        ('"' + "x" * LARGEST_CARD + '"', f"its model card has {LARGEST_CARD + 2} characters, more "
-         f"than any card ({LARGEST_CARD})"),
+        ('"' + "x" * LARGEST_CARD + '"', f"its model card is not JSON ({LARGEST_CARD + 2} "
+         "characters, more than any card has)"),
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip
@@ -159,7 +159,7 @@ def test_two_cards(tmp_path: Path) -> None:
     )
 
 
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 0.5, 1e18, 2**64, 10**40, "", "x", "\x1b[2J", "a\nb", [], [[]], [1],
     ["x"], {}, {"": None}, {"key": []},
 )  # fmt: skip

@@ -72,7 +72,7 @@ def test_a_card_is_shown_without_being_obeyed(tmp_path: Path, capsys: Capture) -
 
 def test_more_classes_than_phases(tmp_path: Path, capsys: Capture) -> None:
     """Five scores, three phases on the card: what would be painted black fails instead."""
-    path = with_graph(tmp_path / "models", argmax_graph([[0, 0, 0]] * 4 + [[1, 1, 1]]))
+    path = with_graph(tmp_path / "models", argmax_graph([[0.0] * 3] * 4 + [[1.0] * 3]))
     source = folder_of(tmp_path / "in", 1)
     out = tmp_path / "out"
     arguments = ["--model", str(path), "--device", "cpu", "--out", str(out), "--json"]

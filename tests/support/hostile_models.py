@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hptl_deploy.model import CARD_KEY
+from hptl_deploy.model import CARD_KEY, load_model
+from support.model_errors import sentence
 from support.onnx_models import edited
 from support.threshold_model import write_threshold_model
 
@@ -22,6 +23,20 @@ Edit = Callable[[onnx.ModelProto], None]
 
 NUMBERS = (0, -1, 1, 2, 3, 7, 255, 65535, 2**31 - 1, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
 """Where sums, products and casts of libraries go wrong."""
+
+
+def refusal(path: Path) -> str:
+    """What is said of the file, without its name."""
+    found = sentence(lambda: load_model(path))
+    assert found.startswith(f"{path}: ")
+    assert len(found) < len(str(path)) + 500
+    return found.removeprefix(f"{path}: ")
+
+
+def length(value: int) -> bytes:
+    """A number as protocol buffers write it."""
+    low = bytes([value & 127 | 128]) if value > 127 else bytes([value])
+    return low + length(value >> 7) if value > 127 else low
 
 
 def card_of(model: onnx.ModelProto) -> dict[str, Any]:
