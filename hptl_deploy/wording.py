@@ -18,6 +18,11 @@ def is_obeyed(character: str) -> bool:
     return character in _TURNING or unicodedata.category(character) in _OBEYED
 
 
+def printable(text: str) -> str:
+    """`text`, line breaks and tabs kept, everything else that would be obeyed as `?`."""
+    return "".join("?" if c not in "\n\t" and is_obeyed(c) else c for c in text)
+
+
 def one_line(text: str, most: int = 200) -> str:
     """`text` in one line of at most `most` characters, what would be obeyed as `?`."""
     line = " ".join(text[: 4 * most].split())

@@ -33,6 +33,7 @@ from hptl_deploy.errors import (
     EXIT_USAGE,
     HptlError,
 )
+from hptl_deploy.wording import printable
 
 # The parent of everything the parser raises. Newer typer carries its own click and older
 # typer imports it, so it is taken from where both show it.
@@ -108,7 +109,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _report(message: str, code: int, wants_json: bool) -> int:
-    print(f"hptl-deploy: {message}", file=sys.stderr)
+    print(f"hptl-deploy: {printable(message)}", file=sys.stderr)
     if wants_json:
         _document(message, code)
     return code

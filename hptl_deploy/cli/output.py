@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from hptl_deploy.sink import Bar, Silent
+from hptl_deploy.wording import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -99,6 +100,7 @@ class Output:
         # A name such as `µm größe 日本.tif` must not end the run on a console of another
         # code page.
         encoding = stream.encoding or "utf-8"
+        text = printable(text)
         stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
         stream.flush()
 

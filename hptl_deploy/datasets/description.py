@@ -17,6 +17,7 @@ from hptl_deploy.phases import (
     key_from_name,
     parse_colour,
 )
+from hptl_deploy.wording import is_obeyed, one_line
 
 DATA_SET_FILE = "dataset.toml"
 
@@ -140,9 +141,11 @@ def _keys(entries: list[dict[str, Any]]) -> list[str]:
 def _phase(place: int, entry: dict[str, Any], key: str, problems: list[str]) -> tuple[Phase, int]:
     """One of the `[[phases]]` and its value in index masks."""
     name = str(entry.get("name", ""))
-    where = f"[[phases]] {place + 1} {name}".rstrip()
+    where = f"[[phases]] {place + 1} {one_line(name)}".rstrip()
     if not key or key_from_name(key) != key:
         problems.append(f"{where}: expected a name (and a key of a-z, 0-9, _), found {key!r}")
+    if any(map(is_obeyed, name)):
+        problems.append(f"{where}: its name holds a line break or control character")
     value = entry.get("value", place)
     if type(value) is not int or not 0 <= value <= 65535:
         problems.append(f"{where}: value must be an integer 0 to 65535, found {value!r}")

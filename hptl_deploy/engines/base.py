@@ -95,7 +95,16 @@ class Engine(Closes):
         engine was built for, when the engine is closed, and when the backend fails.
         """
         self._check(batch)
-        return self._infer(np.ascontiguousarray(batch))
+        answer = self._infer(np.ascontiguousarray(batch))
+        # A file states the kind of its outputs; their size is known when they are there.
+        shapes = (answer.classes.shape, answer.confidence.shape)
+        if shapes != (batch.shape[:3], batch.shape[:3]):
+            raise EngineError(
+                f"model {self.model.card.name}: gave classes {list(shapes[0])} and confidence "
+                f"{list(shapes[1])}, expected {list(batch.shape[:3])} both",
+                hint="Export the model again",
+            )
+        return answer
 
     def stream(
         self, batches: Iterable[NDArray[np.uint8]], in_flight: int = 2

@@ -22,6 +22,7 @@ from hptl_deploy.engines.machine import Card
 from hptl_deploy.errors import ModelError
 from hptl_deploy.files import sha256_json
 from hptl_deploy.model import PRECISIONS
+from hptl_deploy.wording import shown_value
 
 RECORD_SCHEMA = 1
 _LARGEST_RECORD = 1 << 16
@@ -133,7 +134,7 @@ class EngineRecord(Fit):
             found = document.get("schema") if isinstance(document, dict) else document
             raise ModelError(
                 f"{where}: expected an engine's record of schema {RECORD_SCHEMA}, "
-                f"found {_short(found)}"
+                f"found {shown_value(found)}"
             )
         try:
             return cls._from_document(document)
@@ -149,7 +150,7 @@ class EngineRecord(Fit):
         tiles = profiles["tiles"]
         least, best, most = (_shape(tiles[name]) for name in ("min", "opt", "max"))
         if any(not a <= b <= c for a, b, c in zip(least, best, most, strict=True)):
-            raise ValueError(f"tiles {_short(tiles)} are not in order")
+            raise ValueError(f"tiles {shown_value(tiles)} are not in order")
         return cls(
             onnx_sha256=_sha256(document["onnx_sha256"]),
             flavour=_one_of(document["flavour"], FLAVOURS),
@@ -250,38 +251,33 @@ def _said(value: object) -> str:
     return text[:12] if re.fullmatch(r"[0-9a-f]{64}", text) else text
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError(f"expected a text, found {_short(value)}")
+        raise ValueError(f"expected a text, found {shown_value(value)}")
     return value
 
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"expected a list, found {_short(value)}")
+        raise ValueError(f"expected a list, found {shown_value(value)}")
     return value
 
 
 def _one_of(value: object, known: tuple[str, ...]) -> str:
     if value not in known:
-        raise ValueError(f"expected {' or '.join(known)}, found {_short(value)}")
+        raise ValueError(f"expected {' or '.join(known)}, found {shown_value(value)}")
     return str(value)
 
 
 def _sha256(value: object) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text := _text(value)):
-        raise ValueError(f"expected a SHA-256, found {_short(value)}")
+        raise ValueError(f"expected a SHA-256, found {shown_value(value)}")
     return text
 
 
 def _capability(value: object) -> str:
     if not re.fullmatch(r"\d{1,2}\.\d", text := _text(value)):
-        raise ValueError(f"expected a compute capability, found {_short(value)}")
+        raise ValueError(f"expected a compute capability, found {shown_value(value)}")
     return text
 
 
@@ -290,5 +286,5 @@ def _shape(value: object) -> Shape:
     count, height, width = numbers if len(numbers) == 3 else (0, 0, 0)
     for number in (count, height, width):
         if type(number) is not int or not 1 <= number <= _LONGEST_SIDE:
-            raise ValueError(f"expected a shape [N, H, W], found {_short(value)}")
+            raise ValueError(f"expected a shape [N, H, W], found {shown_value(value)}")
     return (count, height, width)  # type: ignore[return-value]

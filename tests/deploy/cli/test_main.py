@@ -92,7 +92,7 @@ def test_what_the_machine_lacks_ends_with_3(
     assert run(["segment", str(source), "--models", str(models), "--device", "cuda"]) == 3
     assert capsys.readouterr().err == (
         "hptl-deploy: --device cuda: no NVIDIA card answers on this machine (no driver, or no "
-        "card). Use --device cpu\n"
+        "card). Leave it out, or use --device cpu\n"
     )
 
 
