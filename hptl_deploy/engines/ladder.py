@@ -11,6 +11,7 @@ fp32 file; `--precision` says otherwise.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.engines.flavour import TENSORRT, TENSORRT_RTX, load_flavour
@@ -161,7 +162,7 @@ def _file(model: Model, precision: str | None, *, on_card: bool) -> Model:
     whole = model.path.name == MODEL_FILE
     if precision is None:
         half = model.path.with_name(MODEL_FILES["fp16"])
-        return load_model(half) if whole and on_card and half.is_file() else model
+        return _loaded(half, "fp16") if whole and on_card and half.is_file() else model
     if precision == model.card.precision:
         return model
     if not whole:
@@ -175,7 +176,18 @@ def _file(model: Model, precision: str | None, *, on_card: bool) -> Model:
             f"model {model.card.name}: has no {precision} file ({path} is not there)",
             hint=f"Export it again with --{precision}, or leave --precision out",
         )
-    return load_model(path)
+    return _loaded(path, precision)
+
+
+def _loaded(path: Path, precision: str) -> Model:
+    """The model at `path`. Raises ModelError, too, where it is of another precision."""
+    model = load_model(path)
+    if model.card.precision != precision:
+        raise ModelError(
+            f"{path}: holds {model.card.precision}, expected {precision} under that name",
+            hint="Export the model again",
+        )
+    return model
 
 
 def _no_card(index: int) -> str:

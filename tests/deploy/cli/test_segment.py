@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from hptl_deploy.cli.main import run
+from hptl_deploy.model import load_model
+from hptl_export.files import write_model
 from support.drawings import folder_of, rectangles, save
 from support.threshold_model import write_threshold_model
 
@@ -86,7 +90,7 @@ def test_errors_are_sentences_with_their_exit_code(
         (["--overlay", "gif"], 2, "--overlay gif: expected jpg, png, none"),
         (["--out", str(source)], 2, "is the folder of the micrographs themselves"),
         (["--split", "val"], 2, "images/ and labels/), so it has no splits"),
-        (["--precision", "int8"], 2, "asked for int8, the file holds fp32"),
+        (["--precision", "int8"], 2, "model threshold: has no int8 file"),
         (["--model", "gone"], 2, "model gone: found neither a file or folder of that name"),
         (["--pixel-size", "-1"], 2, "--pixel-size"),
         (["--device", "tpu"], 2, "--device tpu: expected auto, cpu, cuda or cuda:N"),
@@ -104,9 +108,16 @@ def test_a_precision_has_its_own_file(
 ) -> None:
     source = folder_of(tmp_path / "in", 1)
     folder = models / "threshold"
-    shutil.copy(folder / "model.onnx", folder / "model.fp32.onnx")
-    assert segment(source, models, "--precision", "fp32") == 0
-    assert "model.fp32.onnx" in capsys.readouterr().err
+    other = folder / "model.fp16.onnx"
+    shutil.copy(folder / "model.onnx", other)
+    assert segment(source, models, "--precision", "fp16") == 2
+    assert capsys.readouterr().err == (
+        f"hptl-deploy: {other}: holds fp32, expected fp16 under that name. Export the model again\n"
+    )
+    card = replace(load_model(folder / "model.onnx").card, precision="fp16")
+    write_model(onnx.load(folder / "model.onnx"), card, other)
+    assert segment(source, models, "--precision", "fp16") == 0
+    assert str(other) in capsys.readouterr().err
 
 
 def test_a_data_set_is_segmented_without_its_labels(
@@ -162,4 +173,4 @@ def test_an_unknown_precision_is_refused(
 ) -> None:
     source = folder_of(tmp_path / "in", 1)
     assert segment(source, models, "--precision", "a/b") == 2
-    assert "--precision a/b: expected fp32, fp16 or int8" in capsys.readouterr().err
+    assert "--precision a/b: expected fp32, fp16, int8" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from hptl_deploy.datasets import load_data_set
 from hptl_deploy.datasets.description import label_code
 from hptl_deploy.errors import DataSetError
 from hptl_deploy.phases import key_from_name
+from hptl_deploy.wording import is_obeyed
 from support.data_sets import write_data_set
 
 
@@ -78,7 +79,11 @@ def test_every_phase_gets_a_key_of_its_own(
     assert keys(*phases) == (expected, [])
 
 
-@given(st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=20, unique=True))
+def _harmless(name: str) -> bool:
+    return bool(name.strip()) and not any(map(is_obeyed, name))
+
+
+@given(st.lists(st.text(min_size=1).filter(_harmless), min_size=2, max_size=20, unique=True))
 def test_any_names_will_do(names: list[str]) -> None:
     found, problems = keys(*names)
     assert problems == []
@@ -89,6 +94,10 @@ def test_any_names_will_do(names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("phases", "problem"),
     [
+        (
+            ("a", "b\x1b[2J\nc"),
+            "[[phases]] 2 b?[2J c: its name holds a line break or control character",
+        ),
         (("a", " "), "[[phases]] 2: expected a name (and a key of a-z, 0-9, _), found ''"),
         (
             ("a", ("β", "β")),
