@@ -115,8 +115,10 @@ class ModelCard:
     """Versions of what trained and exported it."""
     quantised_for: str | None = None
     """Of an int8 model: which of INT8_TARGETS its form is for."""
+    derived_from: str | None = None
+    """SHA-256 of the fp32 file that a file of another precision says the same as."""
     probe: Probe | None = None
-    """Of an int8 model: what a machine must reproduce before its results are trusted."""
+    """What an engine on a card, and int8 anywhere, must reproduce before it is trusted."""
 
     def to_json(self) -> str:
         """The JSON text stored in the ONNX file."""
@@ -142,6 +144,8 @@ class ModelCard:
         }
         if self.quantised_for is not None:
             document["quantised_for"] = self.quantised_for
+        if self.derived_from is not None:
+            document["derived_from"] = self.derived_from
         if self.probe is not None:
             document["probe"] = self.probe.to_json()
         return json.dumps(document, ensure_ascii=False)
@@ -207,6 +211,7 @@ class ModelCard:
             data_licence=licence.passage("data"),
             made_with=card.inner("made_with").plain() if "made_with" in document else {},
             quantised_for=card.text("quantised_for") if card.has("quantised_for") else None,
+            derived_from=card.text("derived_from") if card.has("derived_from") else None,
             probe=Probe.from_fields(card.inner("probe")) if card.has("probe") else None,
         )
 

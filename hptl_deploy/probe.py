@@ -1,8 +1,10 @@
-"""A small frame and the class map it must give, kept in the card of an int8 model.
+"""A small frame and the class map it must give, kept in the model's card.
 
-8-bit arithmetic differs between processors: without the newer dot-product instructions, sums of
-products of unsigned activations and signed weights can saturate, and nothing says so. A machine
-that gives the probe its class map computes the model as it was verified.
+A model is verified where it is exported, on a CPU. Elsewhere other kernels compute it. 8-bit
+arithmetic differs between processors: without the newer dot-product instructions, sums of products
+of unsigned activations and signed weights can saturate, and nothing says so. Engines on a card
+are made by another library, for that card, and half precision can overflow there. An engine that
+gives the probe its class map computes the model as it was verified.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 LARGEST_PROBE = 256
 """Rows and columns at most, in pixels: a probe is for every opening of a model."""
 PROBE_TOLERANCE = 0.005
-"""Share of the probe's pixels that may differ. Two phases that tie to within the rounding of an
-8-bit number may fall either way; saturated sums move whole regions."""
+"""Share of the probe's pixels that may differ. Two phases that tie to within the rounding of the
+precision may fall either way; what saturates or overflows moves whole regions."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ def is_published(final: Path, proto: onnx.ModelProto, card: ModelCard) -> bool:
         there = load_model(final).card
     except ModelError:
         return False
-    measured = replace(card, bytes_per_pixel=there.bytes_per_pixel, checks=there.checks)
+    measured = replace(
+        card, bytes_per_pixel=there.bytes_per_pixel, checks=there.checks, probe=there.probe
+    )
     same_graph = onnx.load(final).graph.SerializeToString() == proto.graph.SerializeToString()
     return measured == there and bool(same_graph)

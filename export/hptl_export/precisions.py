@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from hptl_deploy.errors import VerificationError
 from hptl_deploy.model import MODEL_FILES, Model
 from hptl_export.change import Change, refuse
 from hptl_export.drafting import publish_draft
@@ -57,30 +58,36 @@ def publish_precisions(
     fp16: bool,
     int8_for: str | None,
     calibrate: Path | None,
-) -> list[Model]:
+) -> tuple[list[Model], list[VerificationError]]:
     """Write what is asked for beside `model`, the published fp32 file of `run`.
 
     `int8_for` is one of INT8_TARGETS, or None where no int8 is wanted; `calibrate` a folder of
-    micrographs, or None for those that are verified on. Raises what `publish_fp16`,
-    `publish_int8` and `calibration_frames` raise; what has been written by then stays.
+    micrographs, or None for those that are verified on. Returns what was written, and why the rest
+    was not. Raises what `calibration_frames` raises.
     """
     from hptl_export.frames import calibration_frames, verification_frames
     from hptl_export.publish import trained
 
     if not (fp16 or int8_for):
-        return []
+        return [], []
     # Before any long work: the folder may be a slip of the pen.
     calibration = None if calibrate is None else calibration_frames(calibrate, model.card)
     stride = model.card.stride
     frames = verification_frames(run, stride, operations_per_pixel(model.path, stride))
     reference = Reference.of(model, frames)
-    written = []
+    tasks: list[Callable[[], Model]] = []
     if fp16:
         segmenter, _ = trained(run, model.card.name)
-        written.append(publish_fp16(segmenter, reference, note))
+        tasks.append(lambda: publish_fp16(segmenter, reference, note))
     if int8_for:
-        written.append(publish_int8(reference, calibration or frames, int8_for, note))
-    return written
+        tasks.append(lambda: publish_int8(reference, calibration or frames, int8_for, note))
+    written, failed = [], []
+    for task in tasks:
+        try:
+            written.append(task())
+        except VerificationError as exc:
+            failed.append(exc)
+    return written, failed
 
 
 def publish_fp16(segmenter: Segmenter, reference: Reference, note: Callable[[str], None]) -> Model:
@@ -113,7 +120,7 @@ def publish_fp16(segmenter: Segmenter, reference: Reference, note: Callable[[str
         "file against that network": f"{apart.logits:.1e} of the largest logit",
         "layers in fp32": kept,
     }
-    card = replace(model.card, precision="fp16", checks=checks)
+    card = replace(model.card, precision="fp16", derived_from=model.sha256, checks=checks)
     final = model.path.with_name(MODEL_FILES["fp16"])
     return publish_draft(without_logits(shown), card, final, note)
 
@@ -144,6 +151,7 @@ def publish_int8(
         card,
         precision="int8",
         quantised_for=target,
+        derived_from=reference.model.sha256,
         probe=make_probe(proto, frames.pictures, maps, card.stride),
         checks={
             **change.to_json(),

@@ -1,4 +1,4 @@
-"""Choosing the probe of an int8 model, and what it must answer. No torch."""
+"""Choosing a model's probe, and what it must answer. No torch."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def make_probe(
 ) -> Probe:
     """The part of `pictures` (uint8 [H, W, 3]) with the most even mixture of phases.
 
-    `maps` are their class maps, uint8 [H, W]. The answer is computed without any 8-bit kernel:
-    unoptimised, ONNX Runtime turns every 8-bit number into fp32, multiplies and adds there and
-    rounds to 8 bits, so that nothing saturates on whatever machine this is.
+    `maps` are their class maps, uint8 [H, W]. The answer of an int8 graph is computed without any
+    8-bit kernel: unoptimised, ONNX Runtime turns every 8-bit number into fp32, multiplies and adds
+    there and rounds to 8 bits, so that nothing saturates on whatever machine this is.
     """
     side = max(stride, _SIDE // stride * stride)
     frame = max(_parts(pictures, maps, side), key=lambda part: _mixture(part[1]))[0]

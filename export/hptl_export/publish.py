@@ -19,6 +19,7 @@ from hptl_export.files import without_logits, write_model
 from hptl_export.frames import verification_frames
 from hptl_export.graph import export_graph
 from hptl_export.memory import bytes_per_pixel
+from hptl_export.probing import make_probe
 from hptl_export.verify import verify
 from hptl_train.building import segmenting_network
 from hptl_train.checkpoint import load_weights, restore_weights
@@ -66,7 +67,8 @@ def publish(
         frames = verification_frames(run, card.stride, per_pixel)
         note(f"verifying on {frames.what}")
         verification = verify(segmenter, load_model(draft), shown, frames, per_pixel)
-        write_model(proto, replace(card, checks=verification.to_json()), draft)
+        probe = make_probe(proto, frames.pictures, verification.maps, card.stride)
+        write_model(proto, replace(card, checks=verification.to_json(), probe=probe), draft)
         # What is published is what a workstation will read: one more look at that file.
         load_model(draft)
         remove_other_precisions(final, note)

@@ -39,6 +39,8 @@ class Verification:
     beyond_halo: float
     """Largest change of a logit / largest logit, when all outside the halo becomes noise."""
     reach: int
+    maps: list[NDArray[np.uint8]]
+    """torch's class map [H, W] of each frame."""
     pixels: int
     """Pixels that logits and classes were compared on."""
     compared_on: str
@@ -87,6 +89,7 @@ def verify(
         classes_ppm=_check_classes(model, frames, truths, compared_on),
         beyond_halo=beyond,
         reach=found,
+        maps=[truth.argmax(0).astype(np.uint8) for truth in truths],
         pixels=pixels,
         compared_on=compared_on,
     )

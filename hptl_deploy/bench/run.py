@@ -68,7 +68,7 @@ def bench(
         products = list(_products(timed, sink, opened))
         with sink.progress("bench", repeats * len(timed), "frames") as bar:
             of_products = run_rounds(timed, products, frames, repeats, bar)
-        streams = [_streamed(one, frames) for one in timed]
+        streams = [_streamed(one, frames, sink) for one in timed]
         runs = _file_runs(timed, frames, sink)
         height, width = reference.contender.traits.plan.padded.shape
         return Result(
@@ -198,10 +198,14 @@ def _file_run(contender: EngineContender, inputs: Path, out: Path, sink: Sink) -
         return None
 
 
-def _streamed(one: Timed, frames: Frames) -> float | None:
-    """Frames per second of some seconds with several frames in flight."""
+def _streamed(one: Timed, frames: Frames, sink: Sink) -> float | None:
+    """Frames per second of some seconds with several frames in flight; None where it fails."""
     count = int(min(_MOST_FRAMES, max(_LEAST_FRAMES, _STREAM_SECONDS / median(one.seconds))))
-    return one.contender.streamed(frames.pictures, count)
+    try:
+        return one.contender.streamed(frames.pictures, count)
+    except EngineError as exc:
+        sink.note(f"{exc}: several frames in flight are not measured")
+        return None
 
 
 def _row(one: Timed, reference: Timed) -> Row:

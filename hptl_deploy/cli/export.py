@@ -72,7 +72,7 @@ def export(
     Example: hptl-deploy export hptl-my-alloy --fp16 --int8 --calibrate micrographs
     """
     from hptl_deploy.engines.wanted import check_frame
-    from hptl_deploy.errors import UsageError
+    from hptl_deploy.errors import EXIT_SOME_FAILED, UsageError
     from hptl_deploy.model import INT8_TARGETS
     from hptl_export.engine import build_for_export, check_choice
 
@@ -94,7 +94,7 @@ def export(
         if Path(model_name).name != model_name or model_name in ("", ".", "..", "default"):
             raise UsageError(f"--name {model_name}: expected a plain name, not a path or `default`")
         model = publish(found, model_name, models, sink.note)
-        more = publish_precisions(
+        more, failed = publish_precisions(
             found,
             model,
             sink.note,
@@ -111,6 +111,8 @@ def export(
     ]
     for _, path in built:
         sink.say(f"{path} ({path.stat().st_size / 2**20:.1f} MB)")
+    for failure in failed:
+        sink.note(str(failure))
     sink.say(f"{model.card.name} is now the default model")
     sink.say("segment with it: hptl-deploy segment FOLDER")
     sink.document(
@@ -120,8 +122,11 @@ def export(
             "engines": [
                 {"path": str(path), "precision": written.card.precision} for written, path in built
             ],
+            "failed": [str(failure) for failure in failed],
         }
     )
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _for_engines(model: Model, more: list[Model]) -> list[Model]:

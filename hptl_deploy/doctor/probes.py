@@ -68,7 +68,7 @@ def libraries() -> Facts:
     if broken:
         raise EnvironmentLacks(
             "; ".join(broken),
-            hint="Install the program again: pip install --force-reinstall hptl-deploy",
+            hint="Install it again: pip install --force-reinstall and its name",
         )
 
 

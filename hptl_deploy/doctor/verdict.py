@@ -135,7 +135,7 @@ def _for_tensorrt(found: Findings) -> Iterator[str]:
     if not usable:
         broken = [key for key in _FLAVOURS if flavours[key]["version"]]
         for key in broken:
-            yield from _hint(flavours[key], f'"hptl-deploy[{key}]"')
+            yield from _hint(flavours[key], key)
         if not broken:
             yield _install_tensorrt(found)
     elif not _layer(found):
@@ -179,7 +179,7 @@ def _without(found: Findings) -> Iterator[str]:
             "hptl-deploy export --engine tensorrt-rtx"
         )
     elif rtx["version"]:
-        yield from _hint(rtx, '"hptl-deploy[tensorrt-rtx]"')
+        yield from _hint(rtx, "tensorrt-rtx")
     elif rtx["serves"]:
         yield (
             "Engines for other machines can be built here with TensorRT for RTX: "

@@ -82,13 +82,13 @@ def load_flavour(key: str) -> Flavour:
         first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
         raise EnvironmentLacks(
             f"{kind.title} is installed but cannot be loaded ({first})",
-            hint=f'Install it again: pip install --force-reinstall "hptl-deploy[{key}]"',
+            hint=f"Install it again: pip install --force-reinstall {key}",
         ) from exc
     if _leading(version) < kind.oldest:
         raise EnvironmentLacks(
             f"{kind.title} {version} is installed, expected "
             f"{'.'.join(map(str, kind.oldest))} or newer",
-            hint=f'Install it: pip install --upgrade "hptl-deploy[{key}]"',
+            hint=f"Install a newer one: pip install --upgrade {key}",
         )
     return Flavour(key, version, trt)
 

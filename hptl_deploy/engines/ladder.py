@@ -135,13 +135,12 @@ def _on_cpu(model: Model, precision: str | None, sink: Sink) -> Engine:
 
 
 def _proven(engine: Engine) -> Engine:
-    """The engine, if it computes an int8 model as the model's probe says. Raises as the probe."""
-    if engine.info.precision == "int8":
-        try:
-            check_probe(engine)
-        except BaseException:
-            engine.close()
-            raise
+    """The engine, if it computes the model as the model's probe says. Raises as the probe."""
+    try:
+        check_probe(engine)
+    except BaseException:
+        engine.close()
+        raise
     return engine
 
 
@@ -162,7 +161,7 @@ def _file(model: Model, precision: str | None, *, on_card: bool) -> Model:
     whole = model.path.name == MODEL_FILE
     if precision is None:
         half = model.path.with_name(MODEL_FILES["fp16"])
-        return _loaded(half, "fp16") if whole and on_card and half.is_file() else model
+        return _beside(model, half, "fp16") if whole and on_card and half.is_file() else model
     if precision == model.card.precision:
         return model
     if not whole:
@@ -176,18 +175,26 @@ def _file(model: Model, precision: str | None, *, on_card: bool) -> Model:
             f"model {model.card.name}: has no {precision} file ({path} is not there)",
             hint=f"Export it again with --{precision}, or leave --precision out",
         )
-    return _loaded(path, precision)
+    return _beside(model, path, precision)
 
 
-def _loaded(path: Path, precision: str) -> Model:
-    """The model at `path`. Raises ModelError, too, where it is of another precision."""
-    model = load_model(path)
-    if model.card.precision != precision:
+def _beside(model: Model, path: Path, precision: str) -> Model:
+    """The model at `path`, which is `model` in another precision.
+
+    Raises ModelError where it is not.
+    """
+    other = load_model(path)
+    if other.card.precision != precision:
         raise ModelError(
-            f"{path}: holds {model.card.precision}, expected {precision} under that name",
+            f"{path}: holds {other.card.precision}, expected {precision} under that name",
             hint="Export the model again",
         )
-    return model
+    if other.card.derived_from != model.sha256:
+        raise ModelError(
+            f"{path}: was made of another model than the {model.path.name} beside it",
+            hint=f"Export the model again with --{precision}, or delete the file",
+        )
+    return other
 
 
 def _no_card(index: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
@@ -41,6 +42,9 @@ _NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 """How the allocators of ONNX Runtime, CUDA and cuDNN say it."""
+
+PACKAGE = "onnxruntime" if sys.platform == "darwin" else "onnxruntime-gpu"
+"""Which of the two the program depends on here."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -176,7 +180,7 @@ def load_onnxruntime() -> ModuleType:
     except (ImportError, OSError) as exc:
         raise EnvironmentLacks(
             f"ONNX Runtime cannot be loaded ({first_line(exc)})",
-            hint="Install it again: pip install --force-reinstall hptl-deploy",
+            hint=f"Install it again: pip install --force-reinstall {PACKAGE}",
         ) from exc
     return cast("ModuleType", onnxruntime)
 

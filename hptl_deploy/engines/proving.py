@@ -1,4 +1,4 @@
-"""Whether an engine computes an int8 model as it was verified: its answer to the card's probe."""
+"""Whether an engine computes a model as it was verified: its answer to the card's probe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hptl_deploy.probe import Probe
 
 
 def reproduces(engine: Engine) -> bool:
-    """True where the engine gives the probe of its int8 model the class map in the card.
+    """True where the engine gives the probe of its model the class map in the card.
 
     Raises ModelError where the card has no probe.
     """
@@ -17,16 +17,21 @@ def reproduces(engine: Engine) -> bool:
 
 
 def check_probe(engine: Engine) -> None:
-    """Raise EnvironmentLacks where `engine` does not reproduce the probe of its int8 model."""
+    """Raise EnvironmentLacks where `engine` does not reproduce the probe of its model.
+
+    ModelError where the card has no probe.
+    """
     probe = _probe(engine)
     differing = _differing(engine, probe)
     if differing > probe.tolerated:
         raise EnvironmentLacks(
             f"{engine.model.path}: {engine.info.backend} gives {differing} of the "
             f"{probe.height * probe.width} pixels of the model's probe another class on this "
-            f"machine than it was verified with (at most {probe.tolerated} may tie), so its int8 "
-            "results would be wrong here",
-            hint="Use the fp32 model of the same folder: leave --precision int8 out",
+            f"machine than it was verified with (at most {probe.tolerated} may tie), so its "
+            f"{engine.info.precision} results would be wrong here",
+            hint="Leave --precision int8 out"
+            if engine.info.precision == "int8"
+            else "Use another --backend, or --device cpu",
         )
 
 
@@ -34,8 +39,8 @@ def _probe(engine: Engine) -> Probe:
     probe = engine.model.card.probe
     if probe is None:
         raise ModelError(
-            f"{engine.model.path}: is an int8 model without a probe, so nothing tells whether "
-            "this machine computes it as it was verified",
+            f"{engine.model.path}: carries no probe, so nothing tells whether "
+            f"{engine.info.backend} computes it here as it was verified",
             hint="Export it again with this version",
         )
     return probe

@@ -135,6 +135,17 @@ def plan_memory(device: str, recorded: object = None) -> MemoryPlan:
     return MemoryPlan(budget, on_card, free)
 
 
+def check_tile(tile: int, capacity: Capacity) -> None:
+    """Raise UsageError where an engine was not built for cores of `tile` px with all halos."""
+    side = tile + 2 * capacity.halo
+    if not capacity.takes(side, side):
+        raise UsageError(
+            f"--tile {tile}: the engine was not built for tiles of {side} x {side} px, halos "
+            "included",
+            hint="Choose a smaller --tile, or leave it out",
+        )
+
+
 def free_bytes() -> int:
     """Memory this process can still take without being killed or made to swap."""
     import psutil

@@ -22,7 +22,7 @@ from hptl_deploy.segmentation.inference import Inference
 from hptl_deploy.segmentation.items import Clock, Job
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Ledger
 from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
-from hptl_deploy.segmentation.memory import plan_memory
+from hptl_deploy.segmentation.memory import check_tile, plan_memory
 from hptl_deploy.segmentation.naming import result_bases
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.pipeline import run_stream
@@ -81,6 +81,7 @@ def segment(
     options.check()
     if options.tile is not None:
         check_core(options.tile, engine.model.card.stride)
+        check_tile(options.tile, engine.capacity)
     if options.pixel_size_um is not None:
         from hptl_deploy.micrographs.calibration import from_option
 

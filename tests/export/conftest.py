@@ -11,6 +11,7 @@ from hptl_deploy.model import load_model
 from hptl_export.files import without_logits, write_model
 
 if TYPE_CHECKING:
+    from hptl_train.run_folder import RunFolder
     from support.exported import Exported
 
 
@@ -39,3 +40,11 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def exported4(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """One at input scale 4, whose small halo makes checks of the halo quick."""
     return _export(4, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of two iterations a step."""
+    from support.finished_run import finished_run
+
+    return finished_run(tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("runs"))

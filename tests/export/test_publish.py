@@ -13,8 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hptl_deploy.cli.main import run as run_command
-from hptl_deploy.cli.output import Output
-from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import RunError, VerificationError
 from hptl_deploy.model import load_model
 from hptl_deploy.models_folder import find_model
@@ -22,36 +20,11 @@ from hptl_export.frames import Frames, verification_frames
 from hptl_export.memory import bytes_per_pixel
 from hptl_export.publish import publish, trained
 from hptl_export.verify import verify
-from hptl_train.chain import Chain
-from hptl_train.devices import open_team
 from hptl_train.recipe import Wishes, load_chain, recipes_folder
 from hptl_train.run_folder import FINISHED, RunFolder, find_run
 from support.exported import Exported
-from support.labelled import write_data_set
 from support.sinks import Recorder
-from support.tiny import recipe, segmenter
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A finished run of two iterations a step, without a source domain."""
-    root = write_data_set(tmp_path_factory.mktemp("data") / "drawn")
-    (root / "dataset.toml").write_text("synthetic = true\n", encoding="utf-8")
-    data = load_data_set(root)
-    folder = RunFolder(tmp_path_factory.mktemp("runs") / "drawn")
-    chained = Wishes(source_data="none", input_scale=4, seed=5).chain(recipe(iterations=2))
-    chain = Chain(
-        chained,
-        data,
-        sources={},
-        pretrained={},
-        run=folder,
-        team=open_team("cpu", chained.compute),
-        sink=Output(as_json=True),
-    )
-    chain.start()
-    chain.train()
-    return folder
+from support.tiny import segmenter
 
 
 def copy_of(run: RunFolder, folder: Path) -> RunFolder:

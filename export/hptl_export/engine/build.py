@@ -51,9 +51,14 @@ def build_engine(
     try:
         plan = _planned(model, flavour, fit, sink, active)
         return _write(folder, fit, plan, time.monotonic() - began)
-    except BaseException:
+    except BaseException as exc:
         with suppress(OSError):  # it holds engines already
             folder.rmdir()
+        if isinstance(exc, OSError):
+            raise EnvironmentLacks(
+                f"{folder}: the engine cannot be written ({exc.strerror or exc})",
+                hint="Make room there",
+            ) from exc
         raise
 
 
@@ -156,5 +161,6 @@ def _write(folder: Path, fit: Fit, plan: Trt, seconds: float) -> Path:
 def _clear_leftovers(folder: Path) -> None:
     """Delete what killed builds left half-written."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-            leftover.unlink(missing_ok=True)
+        with suppress(OSError):  # another process may be renaming it just now
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink(missing_ok=True)

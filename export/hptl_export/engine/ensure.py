@@ -21,10 +21,6 @@ from hptl_deploy.model import Model
 from hptl_deploy.sink import Silent, Sink
 from hptl_export.engine.build import Active, build_engine
 
-_SUPERSEDED = {"onnx_sha256", "version", "driver"}
-"""Fields that go on and do not come back: an engine that differs in these alone is replaced by
-the new one. One for another card, system or frame may be another machine's, or next week's."""
-
 
 def ensure_engine(
     model: Model,
@@ -74,8 +70,9 @@ def ensure_engine(
     sink.note(_why(model, flavour, stale, damaged))
     built = build_engine(model, flavour, fit, sink, active)
     for engine, changed in stale:
-        # The new one may have taken the old one's name.
-        if engine != built and (changed.keys() <= _SUPERSEDED or "onnx_sha256" in changed):
+        # Nobody can use an engine of another model file. Any other may be another machine's that
+        # shares the folder, and the new one may have taken the old one's name.
+        if engine != built and "onnx_sha256" in changed:
             _delete(engine)
     return built
 
@@ -86,8 +83,16 @@ def _engines(model: Model, precision: str) -> Iterator[Path]:
         path for folder in engine_folders(model) for path in folder.glob(f"{precision}-*.json")
     )
     records = [path for path in found if path.is_file()]
-    for path in sorted(records, key=lambda path: (-path.stat().st_mtime_ns, path.name)):
+    for path in sorted(records, key=lambda path: (-_written(path), path.name)):
         yield path.with_suffix(".engine")
+
+
+def _written(path: Path) -> int:
+    """When, in nanoseconds; 0 for what another process has deleted since."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _is_whole(engine: Path, sha256: str) -> bool:
@@ -104,8 +109,9 @@ def _why(
     what = f"{model.card.precision} engine of {model.card.name} for {flavour.title}"
     if damaged:
         return f"{damaged[0]}; building the {what} again"
-    if stale:
-        engine, changed = min(stale, key=lambda entry: len(entry[1]))
+    same = [entry for entry in stale if "flavour" not in entry[1]]
+    if same:
+        engine, changed = min(same, key=lambda entry: len(entry[1]))
         return f"{engine}: does not fit ({'; '.join(changed.values())}); building the {what} again"
     return f"building the {what} {flavour.version}"
 

@@ -23,8 +23,10 @@ def parse(
     trt = flavour.trt
     flags = 0
     # Since version 11 there is nothing else, and the flag may be gone.
-    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
-        flags |= 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    named = getattr(trt, "NetworkDefinitionCreationFlag", None)
+    strongly_typed = getattr(named, "STRONGLY_TYPED", None)
+    if strongly_typed is not None:
+        flags |= 1 << int(strongly_typed)
     network = builder.create_network(flags)
     if network is None:
         raise EngineError(f"{flavour.title} cannot make a network ({messages.cause()})")

@@ -114,7 +114,8 @@ def test_a_precision_has_its_own_file(
     assert capsys.readouterr().err == (
         f"hptl-deploy: {other}: holds fp32, expected fp16 under that name. Export the model again\n"
     )
-    card = replace(load_model(folder / "model.onnx").card, precision="fp16")
+    card = replace(load_model(folder / "model.onnx").card, precision="fp16",
+                   derived_from=load_model(folder / "model.onnx").sha256)  # fmt: skip
     write_model(onnx.load(folder / "model.onnx"), card, other)
     assert segment(source, models, "--precision", "fp16") == 0
     assert str(other) in capsys.readouterr().err

@@ -215,7 +215,7 @@ def test_a_flavour_that_is_broken_is_mended_and_not_replaced() -> None:
     flavour["trouble"] = "TensorRT was tried for 30 s and gave no answer"
     assert judge(found)["advice"][0] == (
         "TensorRT was tried for 30 s and gave no answer. Install it again: "
-        'pip install --force-reinstall "hptl-deploy[tensorrt]"'
+        "pip install --force-reinstall tensorrt"
     )
 
 

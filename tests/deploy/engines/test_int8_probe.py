@@ -57,7 +57,7 @@ def test_a_machine_that_does_not_reproduce_the_probe_is_refused(tmp_path: Path) 
     assert str(raised.value) == (
         f"{model.path}: onnxruntime-cpu gives 256 of the 256 pixels of the model's probe another "
         "class on this machine than it was verified with (at most 1 may tie), so its int8 results "
-        "would be wrong here. Use the fp32 model of the same folder: leave --precision int8 out"
+        "would be wrong here. Leave --precision int8 out"
     )
     assert raised.value.exit_code == 3
 
@@ -84,6 +84,6 @@ def test_a_tie_is_tolerated_and_no_more(tmp_path: Path) -> None:
 def test_an_int8_model_without_a_probe_is_not_trusted(tmp_path: Path) -> None:
     model = saturating_model(tmp_path, None)
     assert sentence(lambda: open_engine(model, "cpu")) == (
-        f"{model.path}: is an int8 model without a probe, so nothing tells whether this machine "
-        "computes it as it was verified. Export it again with this version"
+        f"{model.path}: carries no probe, so nothing tells whether onnxruntime-cpu computes it "
+        "here as it was verified. Export it again with this version"
     )

@@ -26,7 +26,16 @@ from support.threshold_model import write_threshold_model
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    return load_model(write_threshold_model(tmp_path))
+    return with_probe(load_model(write_threshold_model(tmp_path)))
+
+
+def with_probe(model: Model) -> Model:
+    """The same file with a probe, as export writes it."""
+    frame = np.random.default_rng(7).integers(0, 256, (24, 32, 3), np.uint8)
+    with open_engine(model, "cpu") as cpu:
+        probe = Probe.of(frame, cpu.infer(frame[None]).classes[0])
+    write_model(onnx.load(model.path), replace(model.card, probe=probe), model.path)
+    return load_model(model.path)
 
 
 def refusal(model: Model, device: str, *asked: str | None) -> HptlError:
@@ -42,7 +51,7 @@ def claim(monkeypatch: pytest.MonkeyPatch, cards: int) -> None:
 
 def other_precision(model: Model, precision: str) -> Model:
     """The same file beside it under another precision."""
-    card = replace(model.card, precision=precision)
+    card = replace(model.card, precision=precision, derived_from=model.sha256)
     path = model.path.with_name(MODEL_FILES[precision])
     write_model(onnx.load(model.path), card, path)
     return load_model(path)
@@ -195,6 +204,57 @@ def test_an_engine_of_tensorrt_before_anything_else(
     assert not +memory.live
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_engine_that_computes_something_else_is_one_step_down(
+    model: Model, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """What a card computes is compared with what was verified, in every precision."""
+    memory = HostMemory()
+    stand_in_card(monkeypatch, memory)
+    assert model.card.probe is not None
+    wrong = Probe.of(model.card.probe.frame, 1 - np.minimum(model.card.probe.classes, 1))
+    card = replace(model.card, precision=precision, probe=wrong, derived_from=model.sha256)
+    path = model.path.with_name(MODEL_FILES[precision])
+    write_model(onnx.load(model.path), card, path)
+    write_engine(path)
+    sink = Recorder()
+    with open_engine(load_model(model.path), "auto", sink=sink) as engine:
+        assert engine.info.backend == "onnxruntime-cpu"
+    (told,) = [note for note in sink.notes if note.startswith("not tensorrt-rtx: ")]
+    assert f"{path}: tensorrt-rtx gives " in told
+    assert told.endswith(
+        f"so its {precision} results would be wrong here. Use another --backend, or --device cpu"
+    )
+    assert not +memory.live
+
+
+def test_a_model_without_a_probe_runs_on_no_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load_model(write_threshold_model(tmp_path / "plain"))
+    stand_in_card(monkeypatch, HostMemory())
+    write_engine(plain.path)
+    error = refusal(plain, "cuda", None, "tensorrt-rtx")
+    assert str(error) == (
+        f"{plain.path}: carries no probe, so nothing tells whether tensorrt-rtx computes it here "
+        "as it was verified. Export it again with this version"
+    )
+
+
+def test_half_precision_of_another_model_is_not_taken(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in_card(monkeypatch, HostMemory())
+    half = other_precision(model, "fp16")
+    write_model(onnx.load(half.path), replace(half.card, derived_from="0" * 64), half.path)
+    error = refusal(model, "cuda")
+    assert isinstance(error, ModelError)
+    assert str(error) == (
+        f"{half.path}: was made of another model than the model.onnx beside it. Export the model "
+        "again with --fp16, or delete the file"
+    )
+
+
 def test_half_precision_runs_on_a_card_where_the_model_has_it(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +270,8 @@ def test_int8_in_the_form_for_processors_is_none_for_tensorrt(
 ) -> None:
     memory = HostMemory()
     stand_in_card(monkeypatch, memory)
-    card = replace(model.card, precision="int8", quantised_for="cpu")
+    card = replace(model.card, precision="int8", quantised_for="cpu",
+                   derived_from=model.sha256)  # fmt: skip
     path = model.path.with_name("model.int8.onnx")
     write_model(onnx.load(model.path), card, path)
     error = refusal(model, "cuda", "int8", "tensorrt-rtx")
@@ -232,7 +293,7 @@ def test_an_int8_engine_on_a_card_must_reproduce_the_probe(
     path = model.path.with_name("model.int8.onnx")
     for classes, fits in ((right, True), (1 - np.minimum(right, 1), False)):
         card = replace(model.card, precision="int8", quantised_for="tensorrt",
-                       probe=Probe.of(frame, classes))  # fmt: skip
+                       derived_from=model.sha256, probe=Probe.of(frame, classes))  # fmt: skip
         write_model(onnx.load(model.path), card, path)
         write_engine(path)
         if fits:
@@ -253,7 +314,7 @@ def test_an_engine_that_cannot_be_loaded_is_one_step_down(
     """The real library builds; without a driver it loads nothing, and says so."""
     if count_cards():
         pytest.skip("needs a machine without an NVIDIA card")
-    model = small_model(tmp_path / "small")
+    model = with_probe(small_model(tmp_path / "small"))
     claim(monkeypatch, 1)
     memory = HostMemory()
     monkeypatch.setattr("hptl_deploy.engines.memory.open_memory", lambda index: memory)
@@ -308,7 +369,7 @@ def test_the_top_of_the_ladder_on_a_card(tmp_path: Path) -> None:
     """Whatever is installed there: built where it must be, and as the CPU says."""
     if not count_cards():
         pytest.skip("needs an NVIDIA card")
-    model = small_model(tmp_path)
+    model = with_probe(small_model(tmp_path))
     batch = np.random.default_rng(0).integers(0, 256, (1, 120, 160, 3), np.uint8)
     sink = Recorder()
     with open_engine(model, "cuda", sink=sink) as engine, open_engine(model, "cpu") as cpu:
