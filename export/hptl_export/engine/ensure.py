@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from hptl_deploy.files import sha256_file
 from hptl_deploy.model import Model
 from hptl_deploy.sink import Silent, Sink
 from hptl_export.engine.build import Active, build_engine
+
+_OLD_SECONDS = 30 * 86400
 
 
 def ensure_engine(
@@ -70,9 +73,8 @@ def ensure_engine(
     sink.note(_why(model, flavour, stale, damaged))
     built = build_engine(model, flavour, fit, sink, active)
     for engine, changed in stale:
-        # Nobody can use an engine of another model file. Any other may be another machine's that
-        # shares the folder, and the new one may have taken the old one's name.
-        if engine != built and "onnx_sha256" in changed:
+        # The new one may have taken the old one's name.
+        if engine != built and _has_had_its_day(engine, changed):
             _delete(engine)
     return built
 
@@ -114,6 +116,18 @@ def _why(
         engine, changed = min(same, key=lambda entry: len(entry[1]))
         return f"{engine}: does not fit ({'; '.join(changed.values())}); building the {what} again"
     return f"building the {what} {flavour.version}"
+
+
+def _has_had_its_day(engine: Path, changed: dict[str, str]) -> bool:
+    """Whether an engine that does not fit can be deleted.
+
+    Nobody can use one of another model file. One of another version or driver may be another
+    machine's that shares the folder, until it has lain there for long; any other may be needed.
+    """
+    if "onnx_sha256" in changed:
+        return True
+    age = time.time() - 1e-9 * _written(engine)
+    return changed.keys() <= {"version", "driver"} and age > _OLD_SECONDS
 
 
 def _delete(engine: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_card_is_found() -> None:
         ("raise ImportError('DLL load failed\\nwhile importing')",
          "ONNX Runtime cannot be loaded (DLL load failed\nwhile importing)"),
         ("raise OSError('libcudart.so.13: cannot open')",
-         "ONNX Runtime cannot be used (OSError: libcudart.so.13: cannot open)"),
+         "ONNX Runtime cannot be loaded (libcudart.so.13: cannot open)"),
         ("def (", "ONNX Runtime cannot be used (SyntaxError: "),
         ("", "ONNX Runtime cannot be used (AttributeError: module 'onnxruntime' has no attribute"),
         ("raise SystemExit('no licence')",

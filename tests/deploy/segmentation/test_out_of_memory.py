@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.engines.memory.host import HostMemory
-from hptl_deploy.errors import OutOfDeviceMemory
+from hptl_deploy.errors import OutOfDeviceMemory, UsageError
 from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import SegmentOptions, segment
 from support.sinks import Recorder
@@ -91,13 +91,14 @@ def test_an_engine_is_given_what_it_was_built_for(tmp_path: Path, model: Path) -
 
 def test_a_forced_tile_beyond_the_engine(tmp_path: Path, model: Path) -> None:
     source = frames(tmp_path / "in", (300, 500))
-    with open_stand_in(model) as engine:
-        summary = segment(SegmentOptions(source, tmp_path / "out", tile=128), engine, Recorder())
-    (failure,) = summary.failures
-    assert failure.reason == (
-        "--tile 128: the engine was not built for tiles of that size and their halos (24 px). "
-        "Choose a smaller --tile, or leave it out"
+    options = SegmentOptions(source, tmp_path / "out", tile=128)
+    with open_stand_in(model) as engine, pytest.raises(UsageError) as caught:
+        segment(options, engine, Recorder())
+    assert str(caught.value) == (
+        "--tile 128: the engine was not built for tiles of 176 x 176 px, halos included. Choose a "
+        "smaller --tile, or leave it out"
     )
+    assert not options.out_folder.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a process's address space")
@@ -106,7 +107,7 @@ def test_onnx_runtime_without_memory_says_so(model: Path) -> None:
 import resource, numpy as np
 from pathlib import Path
 from hptl_deploy.engines import open_engine
-from hptl_deploy.errors import OutOfDeviceMemory
+from hptl_deploy.errors import OutOfDeviceMemory, UsageError
 from hptl_deploy.model import load_model
 engine = open_engine(load_model(Path({str(model)!r})), "cpu")
 engine.infer(np.zeros((1, 64, 64, 3), np.uint8))

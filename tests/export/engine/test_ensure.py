@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,6 @@ PORTABLE = "8.0, 8.6, 8.9, 12.0"
     ("values", "named"),
     [
         ({"onnx_sha256": "0" * 64}, "model file: built from 000000000000, now {model}"),
-        ({"flavour": "tensorrt"}, "flavour: built for tensorrt, now tensorrt-rtx"),
         ({"version": "1.6.0.1"}, "version: built with 1.6.0.1, now {version}"),
         ({"precision": "fp16"}, "precision: built with fp16, now fp32"),
         ({"gpu": ["7.5"]}, f"gpu: built for 7.5, now {PORTABLE}"),
@@ -186,11 +186,27 @@ def test_what_a_new_engine_replaces_goes(with_engine: Model, ensure: Ensure) -> 
     rewrite(elsewhere, gpu=["7.5"])
     engine.unlink()
     assert ensure(with_engine) == engine
+    assert older.exists()  # may be the one of another machine that shares the folder
+    for path in (older, elsewhere):
+        os.utime(path, (0, 0))
+    engine.unlink()
+    assert ensure(with_engine) == engine
     assert engine.exists()
     assert not older.exists()
     assert not record_path(older).exists()
     assert elsewhere.exists()  # another machine's
     assert record_path(elsewhere).exists()
+
+
+def test_an_engine_of_another_flavour_is_not_called_stale(
+    with_engine: Model, ensure: Ensure, rtx: Flavour
+) -> None:
+    engine = ensure(with_engine)
+    rewrite(engine, flavour="tensorrt")
+    ensure(with_engine)
+    assert ensure.notes == [
+        f"building the fp32 engine of threshold for TensorRT for RTX {rtx.version}"
+    ]
 
 
 def test_an_exported_model_takes_its_engines_with_it(
