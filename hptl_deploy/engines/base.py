@@ -58,7 +58,10 @@ class EngineInfo:
     """`fp32`, `fp16` or `int8`."""
     versions: dict[str, str]
     largest_shape: tuple[int, int, int] | None
-    """(N, H, W) the engine was built for, or None where any size goes."""
+    """(N, H, W) of the most pixels that it takes at once, or None where any size goes.
+
+    What else it takes, a backend that was built for shapes checks itself.
+    """
     owns_buffers: bool
     """True: what `stream` gives is the engine's own memory, valid until the next answer is asked
     for; False: it is the caller's. What `infer` gives is always the caller's."""
@@ -169,12 +172,4 @@ class Engine(Closes):
             raise EngineError(
                 f"model {name}: expected at least one micrograph with height and width "
                 f"multiples of {stride}, found {count} of {height} x {width}"
-            )
-        largest = self.info.largest_shape
-        if largest and any(
-            have > most for have, most in zip((count, height, width), largest, strict=True)
-        ):
-            raise EngineError(
-                f"model {name}: the engine takes at most {largest[0]} of {largest[1]} x "
-                f"{largest[2]} px, found {count} of {height} x {width}"
             )

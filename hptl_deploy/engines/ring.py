@@ -61,6 +61,8 @@ class Slot:
         self.begun, self.arrived, self.computed, self.done = (
             opening.enter_context(memory.event()) for _ in range(4)
         )
+        self.times: Times | None = None
+        """Of the batch that was last taken."""
 
     @property
     def pixels(self) -> int:
@@ -73,9 +75,10 @@ class Slot:
         """Bytes from the start of the output to the confidence."""
         return _aligned(self.pixels)
 
-    def times(self) -> Times:
-        """Of the batch that was last taken."""
-        return Times(
+    def wait(self) -> None:
+        """Until its batch is done, which is then timed. Raises DeviceError."""
+        self.done.synchronize()
+        self.times = Times(
             self.arrived.milliseconds_since(self.begun),
             self.computed.milliseconds_since(self.arrived),
             self.done.milliseconds_since(self.computed),
@@ -114,6 +117,11 @@ class Ring(Closes):
         """Slots."""
         return len(self._slots)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the card has failed; what is given back to it may be refused then."""
+        return self._lost is not None
+
     def submit(self, batch: NDArray[np.uint8]) -> Slot:
         """Queue a batch, uint8 [N, H, W, 3] of any strides, which may then be changed.
 
@@ -140,7 +148,7 @@ class Ring(Closes):
         self._check_open()
         with self._memory.active():
             try:
-                slot.done.synchronize()
+                slot.wait()
             except DeviceError as exc:
                 self._lose(exc)
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,7 @@ from hptl_deploy.engines.flavour import Flavour
 from hptl_deploy.engines.memory.base import Memory
 from hptl_deploy.engines.record import Fit, read_engine
 from hptl_deploy.engines.ring import Executor, Ring, Slot, Times
-from hptl_deploy.engines.runtime_cache import cache_path
+from hptl_deploy.engines.runtime_cache import cache_paths
 from hptl_deploy.engines.tensorrt_executor import Profile, TensorRTExecutor, choose
 from hptl_deploy.errors import DeviceError, EngineError, OutOfDeviceMemory
 
@@ -66,9 +67,8 @@ class TensorRTEngine(Engine):
         """
         self.profiles = executor.profiles
         """The shapes that it takes."""
-        shapes = [profile.most for profile in self.profiles]
-        most_pixels = max(count * height * width for count, height, width in shapes)
-        self._ring = Ring(memory, executor, size=slots, most_pixels=most_pixels)
+        largest = max((profile.most for profile in self.profiles), key=prod)
+        self._ring = Ring(memory, executor, size=slots, most_pixels=prod(largest))
         self._executor = executor
         self._memory = memory
         self._shown: Slot | None = None
@@ -82,11 +82,7 @@ class TensorRTEngine(Engine):
                 device=memory.device,
                 precision=model.card.precision,
                 versions=versions,
-                largest_shape=(
-                    max(shape[0] for shape in shapes),
-                    max(shape[1] for shape in shapes),
-                    max(shape[2] for shape in shapes),
-                ),
+                largest_shape=largest,
                 owns_buffers=True,
             ),
         )
@@ -134,15 +130,31 @@ class TensorRTEngine(Engine):
         return choose(self.profiles, (1, rows, columns)) is not None
 
     def close(self) -> None:
-        """Wait for what is under way and give everything back; a second call does nothing."""
+        """Wait for what is under way and give everything back; a second call does nothing.
+
+        Raises DeviceError where the card refuses something of that, unless an error that was
+        told before says why; the rest is given back all the same.
+        """
         if self._closed:
             return
         super().close()
+        try:
+            self._give_back()
+        except DeviceError as exc:
+            if not self._ring.lost:
+                name, device = self.model.card.name, self.info.device
+                raise DeviceError(
+                    f"model {name}: {device} failed while it was given back ({exc.message})"
+                ) from exc
+
+    def _give_back(self) -> None:
         with ExitStack() as closing:
             closing.callback(self._memory.close)
-            closing.enter_context(self._memory.active())
-            closing.callback(self._executor.close)
-            closing.callback(self._ring.close)
+            try:
+                closing.enter_context(self._memory.active())
+            finally:
+                closing.callback(self._executor.close)
+                closing.callback(self._ring.close)
 
     def _infer(self, batch: NDArray[np.uint8]) -> Prediction:
         shown = self._show(self._submitted(batch))
@@ -171,7 +183,7 @@ class TensorRTEngine(Engine):
         try:
             answer = self._ring.take(item)
             self._shown = item
-            self.times = item.times()
+            self.times = item.times
         except DeviceError as exc:
             raise self._named(exc, item.shape) from exc
         return answer
@@ -226,10 +238,11 @@ def open_tensorrt(
     """
     with ExitStack() as opening:
         opening.callback(memory.close)
-        _, content = read_engine(engine, here)
+        record, content = read_engine(engine, here)
         card = memory.properties()
+        caches = cache_paths(engine, card)
         with _about(engine, memory), memory.active(), ExitStack() as loading:
-            executor = TensorRTExecutor(flavour, content, memory, slots, cache_path(engine, card))
+            executor = TensorRTExecutor(flavour, content, memory, slots, caches)
             loading.callback(executor.close)
             opened = TensorRTEngine(
                 model,
@@ -240,6 +253,8 @@ def open_tensorrt(
                     flavour.key: flavour.version,
                     memory.layer: memory.version,
                     "driver": card.driver,
+                    # Which build ran: the next one from the same file has other kernels.
+                    "engine": record.engine_sha256[:12],
                 },
                 slots=slots,
             )

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hptl_deploy.closing import Closes
@@ -22,7 +21,7 @@ from hptl_deploy.engines.memory.base import ALIGNMENT, DeviceBuffer, Event, Memo
 from hptl_deploy.engines.onnxruntime import first_line
 from hptl_deploy.engines.record import Shape
 from hptl_deploy.engines.ring import Slot
-from hptl_deploy.engines.runtime_cache import RuntimeCache
+from hptl_deploy.engines.runtime_cache import CachePaths, RuntimeCache
 from hptl_deploy.errors import DeviceError, EngineError, OutOfDeviceMemory
 from hptl_deploy.model import INPUT, OUTPUTS
 
@@ -62,6 +61,8 @@ class Workspace(Closes):
         self._memory = memory
         self._buffer: DeviceBuffer | None = None
         self._turn: Event = memory.event()
+        self.generation = 0
+        """Raised when the memory is another, which may lie at the same address."""
 
     @property
     def pointer(self) -> int:
@@ -78,10 +79,10 @@ class Workspace(Closes):
         if nbytes <= self.nbytes:
             return
         self._turn.synchronize()  # whoever computes in it now
-        if self._buffer is not None:
-            # First, because the card may not have room for both.
-            self._buffer.close()
-            self._buffer = None
+        self.generation += 1
+        before, self._buffer = self._buffer, None
+        if before is not None:
+            before.close()  # first, because the card may not have room for both
         self._buffer = self._memory.device_buffer(nbytes)
 
     @contextmanager
@@ -93,9 +94,9 @@ class Workspace(Closes):
 
     def close(self) -> None:
         """Free it; nothing may be computing in it."""
-        if self._buffer is not None:
-            self._buffer.close()
-        self._turn.close()
+        with self._turn:
+            if self._buffer is not None:
+                self._buffer.close()
 
 
 class TensorRTExecutor(Closes):
@@ -105,127 +106,147 @@ class TensorRTExecutor(Closes):
     """
 
     def __init__(
-        self, flavour: Flavour, content: bytes, memory: Memory, slots: int, cache: Path | None
+        self, flavour: Flavour, content: bytes, memory: Memory, slots: int, caches: CachePaths
     ) -> None:
         """Load `content`, an engine whose record fits (`read_engine`).
 
-        `cache` is where a flavour that compiles on the card keeps that between runs. Raises
+        `caches` is where a flavour that compiles on the card keeps that between runs. Raises
         EngineError, and OutOfDeviceMemory where the card has no room for the weights; nothing
         is held then.
         """
         self._flavour = flavour
         self._logger, self._messages = new_logger(flavour)
-        self._runtime: trt.Runtime | None = None
-        self._engine: trt.ICudaEngine | None = None
+        # The library's objects are attributes and never local variables: the traceback of an
+        # error would keep those alive behind `close`, and behind the card's context.
+        self._runtime: trt.Runtime = None
+        self._engine: trt.ICudaEngine = None
+        self._config: trt.IRuntimeConfig = None
         self._cache: RuntimeCache | None = None
         self._contexts: list[trt.IExecutionContext] = []
         self._set: list[tuple[Shape, int] | None] = [None] * slots
-        """For each context: the shape and the workspace's address that it was set to."""
+        """For each context: the shape and the workspace's generation that it was set to."""
         self._workspace = Workspace(memory)
         try:
-            self._load(content, slots, cache)
+            self._load(content, slots, caches)
         except BaseException:
-            self._let_go()
+            with suppress(DeviceError):  # what failed first is what is told
+                self._let_go()
             raise
 
     def enqueue(self, slot: Slot, stream: Stream) -> None:
         """Queue the network's work; raises OutOfDeviceMemory, and DeviceError for a refusal."""
-        context: trt.IExecutionContext = self._contexts[slot.number]
+        number = slot.number
         with self._explained():
-            if self._set[slot.number] != (slot.shape, self._workspace.pointer):
-                self._set[slot.number] = None
-                self._shape(context, slot, stream)
-                self._set[slot.number] = (slot.shape, self._workspace.pointer)
+            if self._set[number] != (slot.shape, self._workspace.generation):
+                self._set[number] = None
+                self._shape(slot, stream)
+                self._set[number] = (slot.shape, self._workspace.generation)
             with self._workspace.turn(stream):
-                self._must("execute_async_v3", context.execute_async_v3(stream.handle))
+                self._must(
+                    "execute_async_v3", self._contexts[number].execute_async_v3(stream.handle)
+                )
 
     def close(self) -> None:
-        """Let go of everything, and keep what was compiled; a second call does nothing."""
-        if self._cache is not None:
-            self._cache.save()
-        self._let_go()
+        """Let go of everything, and keep what was compiled; a second call does nothing.
 
-    def _load(self, content: bytes, slots: int, cache: Path | None) -> None:
-        module = self._flavour.trt
+        Raises DeviceError where something of that fails; the rest is done all the same.
+        """
+        with self._explained(), ExitStack() as closing:
+            closing.callback(self._let_go)
+            if self._cache is not None:
+                self._cache.save()
+
+    def _load(self, content: bytes, slots: int, caches: CachePaths) -> None:
         with self._explained():
-            runtime: trt.Runtime = module.Runtime(self._logger)
-            self._runtime = runtime
-            engine: trt.ICudaEngine = runtime.deserialize_cuda_engine(content)
-            self._must("the engine", engine is not None)
-            self._engine = engine
-            self._check_tensors(engine)
-            self.profiles = _profiles(engine)
-            how = module.ExecutionContextAllocationStrategy.USER_MANAGED
+            self._runtime = self._flavour.trt.Runtime(self._logger)
+            self._engine = self._runtime.deserialize_cuda_engine(content)
+            self._must("the engine", self._engine is not None)
+            self._check_tensors()
+            self.profiles = self._profiles()
+            strategy = self._flavour.trt.ExecutionContextAllocationStrategy.USER_MANAGED
             if self._flavour.key == TENSORRT_RTX:
-                how = self._runtime_config(engine, how, cache)
+                self._configure(strategy, caches)
             for _ in range(slots):
-                context: trt.IExecutionContext = engine.create_execution_context(how)
-                self._must("an execution context", context is not None)
-                self._contexts.append(context)
+                self._contexts.append(
+                    self._engine.create_execution_context(
+                        strategy if self._config is None else self._config
+                    )
+                )
+                self._must("an execution context", self._contexts[-1] is not None)
 
-    def _runtime_config(
-        self,
-        engine: trt.ICudaEngine,
-        strategy: trt.ExecutionContextAllocationStrategy,
-        cache: Path | None,
-    ) -> trt.IRuntimeConfig:
+    def _configure(
+        self, strategy: trt.ExecutionContextAllocationStrategy, caches: CachePaths
+    ) -> None:
         """What TensorRT for RTX compiles, when, and where that is kept."""
-        config: trt.IRuntimeConfig = engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(strategy)
+        self._config = self._engine.create_runtime_config()
+        self._config.set_execution_context_allocation_strategy(strategy)
         # Compiled lazily, the first batches of a new shape are computed by other kernels, which
         # round differently: a rerun must write the same bytes.
-        config.dynamic_shapes_kernel_specialization_strategy = (
+        self._config.dynamic_shapes_kernel_specialization_strategy = (
             self._flavour.trt.DynamicShapesKernelSpecializationStrategy.EAGER
         )
-        if cache is not None:
-            self._cache = RuntimeCache(config, cache)
-        return config
+        self._cache = RuntimeCache(self._config, caches)
 
-    def _check_tensors(self, engine: trt.ICudaEngine) -> None:
+    def _check_tensors(self) -> None:
         """The record vouches for the file; this, that it was built from a model file of ours."""
         module = self._flavour.trt
         modes = dict.fromkeys(OUTPUTS, module.TensorIOMode.OUTPUT)
         modes[INPUT] = module.TensorIOMode.INPUT
         for name, mode in modes.items():
             if (
-                engine.get_tensor_mode(name) != mode
-                or engine.get_tensor_dtype(name) != module.DataType.UINT8
+                self._engine.get_tensor_mode(name) != mode
+                or self._engine.get_tensor_dtype(name) != module.DataType.UINT8
             ):
                 raise EngineError(
                     f"the engine has no uint8 {mode.name.lower()} named {name}",
                     hint="Export the model again",
                 )
 
-    def _shape(self, context: trt.IExecutionContext, slot: Slot, stream: Stream) -> None:
-        """Set the context to the slot's shape and addresses, and give it its workspace."""
+    def _profiles(self) -> list[Profile]:
+        found = []
+        for index in range(self._engine.num_optimization_profiles):
+            least, _, most = (
+                tuple(shape)[:3] for shape in self._engine.get_tensor_profile_shape(INPUT, index)
+            )
+            found.append(Profile(least, most))
+        return found
+
+    def _shape(self, slot: Slot, stream: Stream) -> None:
+        """Set the slot's context to its shape and addresses, and give it its workspace."""
+        contexts = self._contexts
+        number = slot.number
         profile = choose(self.profiles, slot.shape)
         if profile is None:
             raise EngineError(f"no profile of the engine takes {slot.shape}")
-        if context.active_optimization_profile != profile:
+        if contexts[number].active_optimization_profile != profile:
             self._must(
                 "set_optimization_profile_async",
-                context.set_optimization_profile_async(profile, stream.handle),
+                contexts[number].set_optimization_profile_async(profile, stream.handle),
             )
-        self._must("set_input_shape", context.set_input_shape(INPUT, (*slot.shape, 3)))
+        self._must("set_input_shape", contexts[number].set_input_shape(INPUT, (*slot.shape, 3)))
         classes, confidence = OUTPUTS
         for name, address in (
             (INPUT, slot.input.pointer),
             (classes, slot.output.pointer),
             (confidence, slot.output.pointer + slot.confidence_offset),
         ):
-            self._must("set_tensor_address", context.set_tensor_address(name, address))
-        self._must("infer_shapes", not context.infer_shapes())
-        need = int(context.update_device_memory_size_for_shapes())
+            self._must("set_tensor_address", contexts[number].set_tensor_address(name, address))
+        self._must("infer_shapes", not contexts[number].infer_shapes())
+        need = int(contexts[number].update_device_memory_size_for_shapes())
         self._workspace.reserve(max(need, ALIGNMENT))  # never no address at all
-        context.set_device_memory(self._workspace.pointer, self._workspace.nbytes)
+        contexts[number].set_device_memory(self._workspace.pointer, self._workspace.nbytes)
 
     def _let_go(self) -> None:
         """In the order that the library asks for: what was made last goes first."""
         self._contexts.clear()
-        self._workspace.close()
-        self._cache = None
-        self._engine = None
-        self._runtime = None
+        try:
+            self._workspace.close()
+        finally:
+            if self._cache is not None:
+                self._cache.close()
+            self._cache = self._config = None
+            self._engine = None
+            self._runtime = None
 
     def _must(self, what: str, done: bool) -> None:
         if not done:
@@ -249,11 +270,3 @@ class TensorRTExecutor(Closes):
 
 
 _NO_MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)
-
-
-def _profiles(engine: trt.ICudaEngine) -> list[Profile]:
-    found = []
-    for index in range(engine.num_optimization_profiles):
-        least, _, most = (tuple(s)[:3] for s in engine.get_tensor_profile_shape(INPUT, index))
-        found.append(Profile(least, most))
-    return found

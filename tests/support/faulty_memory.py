@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hptl_deploy.engines.memory.base import DeviceBuffer, Event, PinnedBuffer, Resource
 from hptl_deploy.engines.memory.host import (
@@ -18,9 +20,9 @@ from hptl_deploy.errors import DeviceError
 class FaultyMemory(HostMemory):
     """`faults["copy_in"] = (3, error)` raises `error` at the third copy in, and so on.
 
-    Operations: `pinned`, `device_buffer`, `stream`, `event`, `copy_in`, `copy_out` and `record`
-    when they are called; `late_copy_in` and `late_copy_out` when the stream comes to them; `free`
-    when a buffer, stream or event has been given back.
+    Operations: `active`, `pinned`, `device_buffer`, `stream`, `event`, `copy_in`, `copy_out`,
+    `record` and `milliseconds` when they are called; `late_copy_in` and `late_copy_out` when the
+    stream comes to them; `free` when a buffer, stream or event has been given back.
     """
 
     def __init__(self, capacity: int = 1 << 30, pause: float = 0.001) -> None:
@@ -39,13 +41,19 @@ class FaultyMemory(HostMemory):
         if not resource.open:
             self.fail_if_wanted("free")
 
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        self.fail_if_wanted("active")
+        with super().active():
+            yield
+
     def stream(self) -> HostStream:
         self.fail_if_wanted("stream")
         return _FaultyStream(self, self._pause)
 
     def event(self) -> HostEvent:
         self.fail_if_wanted("event")
-        return super().event()
+        return _FaultyEvent(self)
 
     def _pinned(self, nbytes: int) -> HostPinnedBuffer:
         self.fail_if_wanted("pinned")
@@ -54,6 +62,14 @@ class FaultyMemory(HostMemory):
     def _device_buffer(self, nbytes: int) -> HostDeviceBuffer:
         self.fail_if_wanted("device_buffer")
         return super()._device_buffer(nbytes)
+
+
+class _FaultyEvent(HostEvent):
+    _memory: FaultyMemory
+
+    def milliseconds_since(self, earlier: Event) -> float:
+        self._memory.fail_if_wanted("milliseconds")
+        return super().milliseconds_since(earlier)
 
 
 class _FaultyStream(HostStream):

@@ -1,4 +1,4 @@
-"""What stands in for pycuda and for cuda-python's driver module: their calls, on host memory.
+"""What stands in for a card and for cuda-python's driver module: its calls, on host memory.
 
 So that every line of both layers runs without a card. Calls, arguments and results are those of
 the libraries; work that is queued is done later, as on a card.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from hptl_deploy.engines.memory.host import HostEvent, HostMemory, HostStream
+from hptl_deploy.engines.memory.host import HostMemory
 from hptl_deploy.errors import DeviceError, OutOfDeviceMemory
+from support.stand_in_pycuda import pycuda_driver
 
 NAME = "NVIDIA Stand-in 4090"
 
@@ -25,11 +25,19 @@ NAME = "NVIDIA Stand-in 4090"
 class Card:
     """One card of host memory, and what was given out by address."""
 
+    name = NAME
+
     def __init__(self) -> None:
         self.memory = HostMemory(pause=0.002)
         self.held: dict[int, Any] = {}
-        self.contexts: list[AbstractContextManager[None]] = []
         self.retained = 0
+        self._threads = threading.local()
+
+    @property
+    def contexts(self) -> list[AbstractContextManager[None]]:
+        """What the calling thread has pushed; it goes with the thread."""
+        stack: list[AbstractContextManager[None]] = vars(self._threads).setdefault("stack", [])
+        return stack
 
     def hold(self, address: int, resource: Any) -> int:
         self.held[address] = resource
@@ -173,112 +181,6 @@ class _Calls:
     ) -> tuple[()]:
         card.held[stream].copy_out(card.held[target], card.held[source], nbytes)
         return ()
-
-
-class PycudaError(Exception):
-    """pycuda.driver.Error."""
-
-
-class PycudaMemoryError(PycudaError):
-    """pycuda.driver.MemoryError."""
-
-
-def pycuda_driver(card: Card) -> SimpleNamespace:
-    """`pycuda.driver`, as far as its documentation describes what the layer calls."""
-
-    class Allocation:
-        def __init__(self, address: int) -> None:
-            self._address = address
-
-        def free(self) -> None:
-            card.free(self._address)
-
-        def __int__(self) -> int:
-            return self._address
-
-    class Pagelocked(Allocation):
-        def __init__(self, array: NDArray[np.uint8], address: int) -> None:
-            super().__init__(address)
-            self.__array_interface__ = array.__array_interface__
-
-    class Event:
-        def __init__(self, flags: int) -> None:
-            self.event: HostEvent = card.memory.event()
-
-        def record(self, stream: Stream) -> None:
-            stream.stream.record(self.event)
-
-        def synchronize(self) -> None:
-            self.event.synchronize()
-
-        def time_since(self, event: Event) -> float:
-            return self.event.milliseconds_since(event.event)
-
-        def __del__(self) -> None:
-            self.event.close()
-
-    class Stream:
-        def __init__(self, flags: int) -> None:
-            self.stream: HostStream = card.memory.stream()
-            self.handle = self.stream.handle
-
-        def synchronize(self) -> None:
-            self.stream.synchronize()
-
-        def wait_for_event(self, event: Event) -> None:
-            self.stream.wait(event.event)
-
-        def __del__(self) -> None:
-            self.stream.close()
-
-    class Context:
-        push = staticmethod(card.push)
-        pop = staticmethod(card.pop)
-
-        def detach(self) -> None:
-            card.retained -= 1
-
-    class Device:
-        count = staticmethod(lambda: 1)
-
-        def __init__(self, number: int) -> None: ...
-
-        def name(self) -> str:
-            return NAME
-
-        def compute_capability(self) -> tuple[int, int]:
-            return (8, 9)
-
-        def retain_primary_context(self) -> Context:
-            card.retained += 1
-            return Context()
-
-    def mem_alloc(nbytes: int) -> Allocation:
-        try:
-            buffer = card.memory.device_buffer(nbytes)
-        except OutOfDeviceMemory as exc:
-            raise PycudaMemoryError("cuMemAlloc failed: out of memory") from exc
-        except DeviceError as exc:
-            raise PycudaError(str(exc)) from exc
-        return Allocation(card.hold(buffer.pointer, buffer))
-
-    def pagelocked_empty(shape: int, dtype: type) -> NDArray[np.uint8]:
-        buffer = card.memory.pinned(shape)
-        address = card.hold(buffer.array.ctypes.data, buffer)
-        return np.asarray(Pagelocked(buffer.array, address), dtype)
-
-    def memcpy_htod_async(dest: int, src: NDArray[np.uint8], stream: Stream) -> None:
-        stream.stream.copy_in(card.held[dest], card.held[src.ctypes.data], src.size)
-
-    def memcpy_dtoh_async(dest: NDArray[np.uint8], src: int, stream: Stream) -> None:
-        stream.stream.copy_out(card.held[dest.ctypes.data], card.held[src], dest.size)
-
-    return SimpleNamespace(
-        Error=PycudaError, MemoryError=PycudaMemoryError, init=lambda: None, Device=Device,
-        Context=Context, Stream=Stream, Event=Event, event_flags=SimpleNamespace(BLOCKING_SYNC=1),
-        mem_get_info=card.info, mem_alloc=mem_alloc, pagelocked_empty=pagelocked_empty,
-        memcpy_htod_async=memcpy_htod_async, memcpy_dtoh_async=memcpy_dtoh_async,
-    )  # fmt: skip
 
 
 def install(monkeypatch: pytest.MonkeyPatch, layer: str) -> Card:

@@ -12,6 +12,7 @@ import ctypes
 import enum
 import hashlib
 import json
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,8 @@ class Library:
         self.compiled = b""
         """What a runtime cache was filled with when it was created or deserialised."""
         self.logger: Any = None
+        self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Objects that hold something of the card's."""
 
     def Runtime(self, logger: Any) -> Runtime:  # noqa: N802
         self.logger = logger
@@ -99,20 +102,26 @@ class Library:
         return True
 
 
+# As in the library, whatever was made keeps alive what made it.
+
+
 class Runtime:
     def __init__(self, library: Library) -> None:
         self._library = library
+        library.alive.add(self)
 
     def deserialize_cuda_engine(self, content: bytes) -> ICudaEngine | None:
         if self._library.fails("deserialize_cuda_engine"):
             return None
-        return ICudaEngine(self._library, json.loads(content))
+        return ICudaEngine(self._library, json.loads(content), self)
 
 
 class ICudaEngine:
-    def __init__(self, library: Library, document: dict[str, Any]) -> None:
+    def __init__(self, library: Library, document: dict[str, Any], maker: Runtime) -> None:
         self._library = library
         self._document = document
+        self._maker = maker
+        library.alive.add(self)
         ort = load_onnxruntime()
         self._session = ort.InferenceSession(
             document["onnx"], session_options(ort), providers=["CPUExecutionProvider"]
@@ -133,7 +142,7 @@ class ICudaEngine:
         return DataType[self._document["tensors"][name][1]]
 
     def create_runtime_config(self) -> IRuntimeConfig:
-        return IRuntimeConfig(self._library)
+        return IRuntimeConfig(self._library, self)
 
     def create_execution_context(self, how: object) -> IExecutionContext | None:
         if self._library.fails("create_execution_context"):
@@ -142,14 +151,16 @@ class ICudaEngine:
             assert how.strategy is ExecutionContextAllocationStrategy.USER_MANAGED
         else:
             assert how is ExecutionContextAllocationStrategy.USER_MANAGED
-        return IExecutionContext(self._library, self._document, self._session)
+        return IExecutionContext(self._library, self._document, self._session, self)
 
 
 class IRuntimeConfig:
     dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, maker: ICudaEngine) -> None:
         self._library = library
+        self._maker = maker
+        library.alive.add(self)
         self.strategy = ExecutionContextAllocationStrategy.STATIC
 
     def set_execution_context_allocation_strategy(
@@ -158,29 +169,38 @@ class IRuntimeConfig:
         self.strategy = strategy
 
     def create_runtime_cache(self) -> IRuntimeCache:
-        return IRuntimeCache(self._library)
+        return IRuntimeCache(self._library, self)
 
     def set_runtime_cache(self, cache: IRuntimeCache) -> bool:
         return True
 
 
 class IRuntimeCache:
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, maker: IRuntimeConfig) -> None:
         self._library = library
+        self._maker = maker
+        library.alive.add(self)
 
     def deserialize(self, blob: bytes) -> bool:
         self._library.compiled = bytes(blob)
         return True
 
     def serialize(self) -> memoryview | None:
+        if self._library.fails("serialize"):
+            del self  # a call of the library's leaves nothing in the traceback
+            raise RuntimeError("the cache\nis gone")
         return memoryview(self._library.compiled)
 
 
 class IExecutionContext:
-    def __init__(self, library: Library, document: dict[str, Any], session: Any) -> None:
+    def __init__(
+        self, library: Library, document: dict[str, Any], session: Any, maker: ICudaEngine
+    ) -> None:
         self._library = library
         self._document = document
         self._session = session
+        self._maker = maker
+        library.alive.add(self)
         self.active_optimization_profile = 0
         self._shape: tuple[int, ...] | None = None
         self._addresses: dict[str, int] = {}
@@ -231,6 +251,10 @@ class IExecutionContext:
             return False
         if self._shape is None or len(self._addresses) != 3 or not self._workspace[0]:
             return False
+        address, size = self._workspace
+        room = self._library.memory.buffers.get(address)
+        assert room is not None, "computes in memory that was given back"
+        assert size <= room.nbytes, "computes beyond its workspace"
         self._library.memory.streams[stream].call(self._work(self._shape))
         return True
 

@@ -14,6 +14,7 @@ from hptl_deploy.engines.record import (
     read_record,
     record_path,
 )
+from hptl_deploy.engines.runtime_cache import kept_for
 from hptl_deploy.engines.storage import engine_folders
 from hptl_deploy.engines.wanted import profiles_for, wanted
 from hptl_deploy.errors import ModelError
@@ -133,5 +134,5 @@ def _has_had_its_day(engine: Path, changed: dict[str, str]) -> bool:
 def _delete(engine: Path) -> None:
     # On Windows a file in use stays; the next build tries again.
     with suppress(OSError):
-        record_path(engine).unlink(missing_ok=True)
-        engine.unlink(missing_ok=True)
+        for path in (record_path(engine), engine, *kept_for(engine)):
+            path.unlink(missing_ok=True)

@@ -62,6 +62,8 @@ class HostMemory(Memory):
         """What has been given out and not been freed, by class name."""
         self.streams: dict[int, HostStream] = {}
         """By handle."""
+        self.buffers: dict[int, HostDeviceBuffer] = {}
+        """Those that are not freed, by address."""
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -137,8 +139,10 @@ class HostDeviceBuffer(DeviceBuffer):
         self.array: NDArray[np.uint8] = room[start : start + nbytes]
         self.pointer, self.nbytes = self.array.ctypes.data, nbytes
         memory.account(self, nbytes)
+        memory.buffers[self.pointer] = self
 
     def _free(self) -> None:
+        self._memory.buffers.pop(self.pointer, None)
         self._memory.account(self, self.nbytes)
         self.array[:] = _FREED
 
@@ -181,6 +185,7 @@ class HostEvent(Event):
     def milliseconds_since(self, earlier: Event) -> float:
         """Wall time between the threads' reaching the marks."""
         assert isinstance(earlier, HostEvent)
+        self._memory.check_active()
         if self.mark is None or earlier.mark is None:
             raise DeviceError("the event has not been recorded")
         return (self.mark.seconds - earlier.mark.seconds) * 1000
@@ -235,6 +240,7 @@ class HostStream(Stream):
     def wait(self, event: Event) -> None:
         """The event's mark of now, whatever is recorded later."""
         assert isinstance(event, HostEvent)
+        self._memory.check_active()
         if event.mark is not None:
             self.call(event.mark.wait)
 

@@ -2,11 +2,17 @@
 
 pycuda compiles against a CUDA toolkit and imports only where there is a driver. Its streams and
 events are freed when the last reference to them goes.
+
+pycuda keeps a stack of contexts for each thread beside the driver's own. `detach` takes a primary
+context off the first alone, or, where it is not current, puts it on the second alone: either way
+what was released stays current in the driver.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -41,6 +47,8 @@ class PycudaMemory(Memory):
         """
         super().__init__()
         self._index = index
+        self._blocks = threading.local()
+        self._leaving = False
         self.device = f"cuda:{index}"
         self.version, self.drv = _driver()
         try:
@@ -67,13 +75,19 @@ class PycudaMemory(Memory):
     @contextmanager
     def active(self) -> Iterator[None]:
         """Push the primary context, and pop it again."""
+        depth = self._depth
         with self.translated():
             self._context.push()
+        self._blocks.depth = depth + 1
         try:
             yield
         finally:
+            self._blocks.depth = depth
             with self.translated():
                 self.drv.Context.pop()
+            if self._leaving and not depth:
+                self._leaving = False
+                self._detach()
 
     def properties(self) -> DeviceProperties:
         """Asked of the driver."""
@@ -103,8 +117,25 @@ class PycudaMemory(Memory):
         return _DeviceBuffer(self, nbytes)
 
     def _release(self) -> None:
-        with self.translated():
+        # What is on this thread's stack is let go of where the block ends that put it there.
+        if self._depth:
+            self._leaving = True
+        else:
+            self._detach()
+
+    @property
+    def _depth(self) -> int:
+        """Blocks of `active` that the calling thread is in."""
+        return getattr(self._blocks, "depth", 0)
+
+    def _detach(self) -> None:
+        def detach() -> None:
+            self._context.push()  # pycuda releases in another thread only what is current there
             self._context.detach()
+
+        # The thread takes its stack, with the dead context on it, to its end.
+        with ThreadPoolExecutor(max_workers=1) as thread, self.translated():
+            thread.submit(detach).result()
 
 
 class _PinnedBuffer(PinnedBuffer):

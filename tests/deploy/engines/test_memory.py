@@ -165,12 +165,16 @@ def test_the_host_notices_a_thread_that_is_not_active() -> None:
             with memory.active():
                 pass
             stream.record(event)  # still active behind the inner block
+            event.synchronize()
+            never = memory.event()
         for attempt in (
             lambda: memory.device_buffer(1),
             memory.stream,
             stream.synchronize,
             lambda: stream.record(event),
             event.synchronize,
+            lambda: event.milliseconds_since(event),
+            lambda: stream.wait(never),
         ):
             with pytest.raises(DeviceError) as caught:
                 attempt()
@@ -178,6 +182,7 @@ def test_the_host_notices_a_thread_that_is_not_active() -> None:
         with memory.active():
             stream.close()
             event.close()
+            never.close()
 
 
 def test_the_host_does_queued_work_late() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +88,29 @@ def test_pycuda_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setitem(sys.modules, "pycuda", None)
         with open_memory(0) as opened:
             assert opened.layer == layer
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_card_that_is_let_go_of_is_current_nowhere(
+    monkeypatch: pytest.MonkeyPatch, layer: str
+) -> None:
+    card = stand_in_cuda.install(monkeypatch, layer)
+    open_memory(0, layer).close()
+    assert card.left()
+    # From a thread that did not open it.
+    opened = open_memory(0, layer)
+    closing = threading.Thread(target=opened.close)
+    closing.start()
+    closing.join()
+    assert card.left()
+    # Where it is current, beside another that stays: ours goes when its block ends.
+    with open_memory(0, layer) as other, other.active():
+        with open_memory(0, layer) as opened, opened.active(), opened.active():
+            opened.close()
+        assert (card.retained, len(card.contexts)) == (1, 1)
+        with other.event():
+            pass
+    assert card.left()
 
 
 def called(module: object, roots: set[str]) -> Iterator[tuple[str, int]]:

@@ -118,7 +118,8 @@ def test_where_the_time_went(memory: FaultyMemory, executor: OnnxExecutor) -> No
     with Ring(memory, executor, size=1, most_pixels=2048) as ring:
         slot = ring.submit(batch(1))
         ring.take(slot)
-        times = slot.times()
+        times = slot.times
+        assert times is not None
         # Each stage has at least one piece of work, and each piece begins with a pause of 1 ms.
         assert min(times.copy_in, times.compute, times.copy_out) >= 1
 
@@ -271,6 +272,18 @@ def test_closing_a_ring_whose_card_has_failed_is_quiet(
     ring.close()
     assert not +memory.live
     assert memory.calls["free"] == 2 * 9  # 4 buffers, 1 stream and 4 events a slot, once each
+
+
+def test_a_time_that_cannot_be_told_closes_the_ring(
+    memory: FaultyMemory, executor: OnnxExecutor
+) -> None:
+    memory.faults["milliseconds"] = (2, BROKEN)
+    ring = Ring(memory, executor, size=2, most_pixels=2048)
+    slot = ring.submit(batch(1))
+    with pytest.raises(DeviceError, match=r"^the copy was lost$"):
+        ring.take(slot)
+    assert ring.lost
+    assert not +memory.live
 
 
 def test_what_cannot_be_freed_is_said_and_the_rest_is_freed(

@@ -81,13 +81,15 @@ def test_an_engine_says_what_it_takes(path: Path) -> None:
         with pytest.raises(EngineError) as caught:
             engine.infer(batch(1, 144, 8))
         assert str(caught.value) == (
-            "model threshold: the engine takes at most 4 of 136 x 200 px, found 1 of 144 x 8"
+            "model threshold: the engine takes 1 x 24 x 32 and 1 x 8 x 8 to 4 x 136 x 200 px, "
+            "found 1 x 144 x 8"
         )
 
 
 def test_a_shape_between_the_profiles(path: Path) -> None:
     profiles = (Profile((1, 64, 96), (1, 64, 96)), Profile((1, 8, 8), (2, 48, 48)))
     with ring_engine(path, executor=OnnxExecutor(path, profiles)) as engine:
+        assert engine.info.largest_shape == (1, 64, 96)  # and not 2 x 64 x 96, which none takes
         assert engine.infer(batch(1, 64, 96)).classes.shape == (1, 64, 96)
         assert engine.infer(batch(1, 48, 48, 2)).classes.shape == (2, 48, 48)
         for pixels in (batch(1, 64, 48), batch(1, 56, 56), batch(1, 64, 96, 2)):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from hptl_deploy.engines.flavour import FLAVOURS, TENSORRT, TENSORRT_RTX, Flavour, load_flavour
-from hptl_deploy.engines.memory.host import HostMemory
-from hptl_deploy.engines.runtime_cache import cache_path
+from hptl_deploy.engines.flavour import FLAVOURS, TENSORRT_RTX, Flavour, load_flavour
+from hptl_deploy.engines.memory.base import ALIGNMENT
+from hptl_deploy.engines.memory.host import HostDeviceBuffer, HostMemory
 from hptl_deploy.engines.tensorrt import TensorRTEngine, open_tensorrt
 from hptl_deploy.engines.tensorrt_executor import Profile, Workspace, choose
 from hptl_deploy.errors import (
@@ -22,7 +23,9 @@ from hptl_deploy.errors import (
     ModelError,
     OutOfDeviceMemory,
 )
+from hptl_deploy.files import sha256_file
 from hptl_deploy.model import load_model
+from support.faulty_memory import FaultyMemory
 from support.stand_in_tensorrt import VERSION, Library, open_stand_in, write_engine
 from support.streams import answers_until_error, batch, batches, ended, reference, right
 from support.threshold_model import write_threshold_model
@@ -38,7 +41,12 @@ def test_both_flavours_answer(path: Path, key: str) -> None:
     memory = HostMemory(pause=0.001)
     with open_stand_in(path, memory, key=key) as engine:
         assert engine.info.backend == key
-        assert engine.info.versions == {key: VERSION, "host": np.__version__, "driver": "none"}
+        assert engine.info.versions == {
+            key: VERSION,
+            "host": np.__version__,
+            "driver": "none",
+            "engine": sha256_file(write_engine(path)[0])[:12],
+        }
         assert [str(profile) for profile in engine.profiles] == [
             "1 x 24 x 32",
             "1 x 8 x 8 to 4 x 136 x 200",
@@ -87,6 +95,36 @@ def test_a_workspace_that_finds_no_room_is_empty_and_recovers(path: Path) -> Non
         )
         for seed in range(5):
             assert np.array_equal(engine.infer(batch(seed)).classes, right(path, seed))
+    assert ended(memory)
+
+
+class OneAddress(HostMemory):
+    """Device buffers begin where the ones before them did, once `room` is there."""
+
+    room: NDArray[np.uint8] | None = None
+
+    def _device_buffer(self, nbytes: int) -> HostDeviceBuffer:
+        made = super()._device_buffer(nbytes)
+        if self.room is not None:
+            del self.buffers[made.pointer]
+            made.array, made.pointer = self.room[:nbytes], self.room.ctypes.data
+            self.buffers[made.pointer] = made
+        return made
+
+
+def test_a_smaller_workspace_at_the_same_address_is_noticed(path: Path) -> None:
+    memory = OneAddress(capacity=6_000_000)  # 1.6 MB of them are the ring's
+    with open_stand_in(path, memory, scratch=100, slots=3) as engine:
+        room = np.zeros(3_000_000 + ALIGNMENT, np.uint8)
+        memory.room = room[-room.ctypes.data % ALIGNMENT :]
+        for _ in range(3):
+            engine.infer(batch(1, 136, 200))
+        with pytest.raises(OutOfDeviceMemory):
+            engine.infer(batch(1, 136, 200, 4))
+        engine.infer(batch(1))
+        # The third slot was set to this shape, and to the same address with more behind it.
+        answer = engine.infer(batch(1, 136, 200))
+        assert np.array_equal(answer.classes, reference(path).run(batch(1, 136, 200))[0])
     assert ended(memory)
 
 
@@ -242,85 +280,6 @@ def test_an_engine_that_does_not_fit_is_not_loaded(path: Path) -> None:
         assert ended(memory)
 
 
-# Kernels compiled at the first run.
-
-
-def compiled(path: Path) -> Path:
-    engine, _ = write_engine(path)
-    return cache_path(engine, HostMemory().properties())
-
-
-def test_compiled_kernels_are_kept_between_runs(path: Path) -> None:
-    cache = compiled(path)
-    memory = HostMemory()
-    library = Library(memory)
-    with open_stand_in(path, memory, library):
-        assert library.compiled == b""
-        library.compiled = b"kernels"
-    assert cache.read_bytes().endswith(b"kernels")
-    assert cache.parent == path.parent / "engines"
-    written = cache.stat().st_mtime_ns
-    memory = HostMemory()
-    library = Library(memory)
-    with open_stand_in(path, memory, library):
-        assert library.compiled == b"kernels"
-    assert cache.stat().st_mtime_ns == written  # nothing new
-    memory = HostMemory()
-    library = Library(memory)
-    with open_stand_in(path, memory, library):
-        library.compiled += b", more"
-    assert cache.read_bytes().endswith(b"kernels, more")
-
-
-@pytest.mark.parametrize("damage", [b"", b"x", b"kernels", b"0" * 40])
-def test_damaged_kernels_are_never_loaded(path: Path, damage: bytes) -> None:
-    cache = compiled(path)
-    cache.write_bytes(damage)
-    memory = HostMemory()
-    library = Library(memory)
-    with open_stand_in(path, memory, library) as engine:
-        assert library.compiled == b""
-        assert np.array_equal(engine.infer(batch(1)).classes, right(path, 1))
-    assert ended(memory)
-
-
-def test_kernels_that_cannot_be_written_are_no_error(path: Path) -> None:
-    cache = compiled(path)
-    cache.mkdir()
-    memory = HostMemory()
-    library = Library(memory)
-    with open_stand_in(path, memory, library) as engine:
-        engine.infer(batch(1))
-        library.compiled = b"kernels"
-    assert cache.is_dir()
-    assert ended(memory)
-
-
-def test_cards_that_share_a_folder_do_not_share_kernels(path: Path) -> None:
-    here = HostMemory().properties()
-    engine, _ = write_engine(path)
-    names = {
-        cache_path(engine, card).name
-        for card in (
-            here,
-            replace(here, name="another"),
-            replace(here, driver="590.1"),
-            replace(here, capability="8.9"),
-            replace(here, free_bytes=1),
-        )
-    }
-    assert len(names) == 4
-
-
-def test_tensorrt_itself_keeps_no_kernels(path: Path) -> None:
-    cache = compiled(path)
-    memory = HostMemory()
-    library = Library(memory)
-    with open_stand_in(path, memory, library, key=TENSORRT):
-        library.compiled = b"kernels"
-    assert not cache.exists()
-
-
 def test_a_workspace_waits_for_its_turn_before_it_grows() -> None:
     with HostMemory(pause=0.02) as memory, memory.active(), memory.stream() as stream:
         workspace = Workspace(memory)
@@ -336,6 +295,23 @@ def test_a_workspace_waits_for_its_turn_before_it_grows() -> None:
         workspace.close()
         workspace.close()
         assert not memory.live["HostDeviceBuffer"]
+
+
+def test_a_workspace_that_cannot_be_freed_ends_all_the_same() -> None:
+    with FaultyMemory() as memory, memory.active():
+        workspace = Workspace(memory)
+        workspace.reserve(100)
+        broken = DeviceError("cannot free")
+        memory.faults["free"] = (1, broken)
+        with pytest.raises(DeviceError, match=r"^cannot free$"):
+            workspace.reserve(200)
+        assert (workspace.pointer, workspace.nbytes) == (0, 0)
+        workspace.reserve(200)
+        memory.faults["free"] = (2, broken)
+        with pytest.raises(DeviceError, match=r"^cannot free$"):
+            workspace.close()
+        assert memory.calls["free"] == 3
+        assert not +memory.live
 
 
 def test_a_workspace_that_could_not_grow_is_empty() -> None:
