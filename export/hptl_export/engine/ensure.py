@@ -132,7 +132,7 @@ def _has_had_its_day(engine: Path, changed: dict[str, str]) -> bool:
 
 
 def _delete(engine: Path) -> None:
-    # On Windows a file in use stays; the next build tries again.
+    # On Windows a file in use stays. The record goes last, so that the next build finds it again.
     with suppress(OSError):
-        for path in (record_path(engine), engine, *kept_for(engine)):
+        for path in (engine, *kept_for(engine), record_path(engine)):
             path.unlink(missing_ok=True)
