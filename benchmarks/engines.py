@@ -100,12 +100,13 @@ def export(width: float, precisions: Sequence[str], target: str, folder: Path) -
         pixel_size_um=None,
     )
     proto = without_logits(export_graph(segmenter, stride))
-    model = publish_draft(proto, card, folder / MODEL_FILE, print)
     pictures = synthetic_frames(_CALIBRATION_SIDE, _CALIBRATION_SIDE).pictures
+    card = replace(card, probe=_probe(proto, pictures))
+    model = publish_draft(proto, card, folder / MODEL_FILE, print)
     if "fp16" in precisions:
         half = half_segmenter(segmenter, tuple(layers_beyond_half(segmenter, pictures)))
         graph = without_logits(export_graph(half, stride))
-        _beside(model, "fp16", graph)
+        _beside(model, "fp16", graph, probe=_probe(graph, pictures))
     del segmenter
     if "int8" in precisions:
         shown = with_logits(onnx.load(model.path))
@@ -114,14 +115,15 @@ def export(width: float, precisions: Sequence[str], target: str, folder: Path) -
     return model
 
 
-def _probe(quantised: onnx.ModelProto, pictures: Sequence[NDArray[np.uint8]]) -> Probe:
-    """What the 8-bit kernels that never saturate answer.
+def _probe(proto: onnx.ModelProto, pictures: Sequence[NDArray[np.uint8]]) -> Probe:
+    """What the graph itself answers, with 8-bit kernels that never saturate.
 
-    A published model's probe is computed in fp32; random weights tie too often for that.
+    A published model's other precisions are held to fp32's answer, too; random weights tie too
+    often for that.
     """
     ort = load_onnxruntime()
     session = ort.InferenceSession(
-        quantised.SerializeToString(),
+        proto.SerializeToString(),
         session_options(ort, exact_int8=True),
         providers=["CPUExecutionProvider"],
     )
@@ -136,7 +138,7 @@ def _beside(
     proto: onnx.ModelProto,
     **fields: Any,  # noqa: ANN401
 ) -> None:
-    card = replace(model.card, precision=precision, **fields)
+    card = replace(model.card, precision=precision, derived_from=model.sha256, **fields)
     publish_draft(proto, card, model.path.with_name(MODEL_FILES[precision]), print)
 
 
@@ -169,16 +171,14 @@ def _opened(name: str, model: Model, size: tuple[int, ...]) -> Contender:
     return open_form(model, form, "cpu", (height, width))
 
 
-def report(result: Result, peaks: dict[str, int]) -> None:
-    """Print the tables, the peaks and the ratios that matter."""
+def report(result: Result) -> None:
+    """Print the tables and the ratios that matter."""
     show(result, Output(as_json=False))
     seconds = {row.traits.name: row.seconds for row in result.rows if row.traits.device == "cpu"}
-    for name, peak in peaks.items():
-        print(f"{name}: {gib(peak)} at its peak, in a process of its own")
     int8 = seconds.get(f"{ON_CPU} int8")
     for other in (f"{ON_CPU} fp32", "torch eager fp32", "torch channels_last fp32"):
         if int8 is not None and other in seconds:
-            print(f"int8 on the CPU: {faster(seconds[other], int8):.2f} x {other}")
+            print(f"int8 on the CPU: {faster(seconds[other], int8):.2f} x {other}", flush=True)
 
 
 def main() -> None:
@@ -206,7 +206,10 @@ def main() -> None:
         picture = Path(folder) / "frame.npy"
         np.save(picture, frames.pictures[0])
         on_cpu = [row.traits.name for row in result.rows if row.traits.device == "cpu"]
-        report(result, {name: peak_of(model, name, picture) for name in on_cpu})
+        report(result)
+        for name in on_cpu:
+            peak = gib(peak_of(model, name, picture))
+            print(f"{name}: {peak} at its peak, in a process of its own", flush=True)
 
 
 if __name__ == "__main__":
