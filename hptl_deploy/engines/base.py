@@ -121,24 +121,17 @@ class Engine(Closes):
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine") as worker:
             pending: deque[Future[Prediction]] = deque()
-            source = iter(batches)
-            failure: Exception | None = None
             try:
-                while True:
-                    try:
-                        batch = next(source)
-                    except StopIteration:
-                        break
-                    except Exception as exc:
-                        failure = exc  # after the answers that are under way
-                        break
-                    pending.append(worker.submit(self.infer, batch))
+                for item in drawn(batches):
+                    if isinstance(item, Exception):
+                        pending.append(Future())
+                        pending[-1].set_exception(item)
+                    else:
+                        pending.append(worker.submit(self.infer, item))
                     if len(pending) >= in_flight:
                         yield pending.popleft().result()
                 while pending:
                     yield pending.popleft().result()
-                if failure is not None:
-                    raise failure
             finally:
                 for future in pending:
                     future.cancel()
@@ -173,3 +166,17 @@ class Engine(Closes):
                 f"model {name}: expected at least one micrograph with height and width "
                 f"multiples of {stride}, found {count} of {height} x {width}"
             )
+
+
+def drawn(batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8] | Exception]:
+    """Every batch, one by one; last, where drawing the next one fails, why."""
+    source = iter(batches)
+    while True:
+        try:
+            batch = next(source)
+        except StopIteration:
+            return
+        except Exception as exc:
+            yield exc
+            return
+        yield batch

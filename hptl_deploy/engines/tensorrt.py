@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hptl_deploy.engines.base import Capacity, Engine, EngineInfo, Prediction
+from hptl_deploy.engines.base import Capacity, Engine, EngineInfo, Prediction, drawn
 from hptl_deploy.engines.flavour import Flavour
 from hptl_deploy.engines.memory.base import Memory
 from hptl_deploy.engines.record import Fit, read_engine
@@ -93,28 +93,17 @@ class TensorRTEngine(Engine):
         """As `Engine.stream`; no more than the ring has slots are in flight, whatever is asked."""
         most = max(1, min(in_flight, self._ring.size))
         pending: deque[Slot | Exception] = deque()
-        source = iter(batches)
-        failure: Exception | None = None
         try:
-            while True:
-                try:
-                    batch = next(source)
-                except StopIteration:
-                    break
-                except Exception as exc:
-                    failure = exc  # after the answers that are under way
-                    break
-                pending.append(self._submitted(batch))
+            for item in drawn(batches):
+                pending.append(item if isinstance(item, Exception) else self._submitted(item))
                 if len(pending) >= most:
                     yield self._show(pending.popleft())
             while pending:
                 yield self._show(pending.popleft())
-            if failure is not None:
-                raise failure
         finally:
-            for item in pending:
-                if isinstance(item, Slot):
-                    self._ring.abandon(item)
+            for left in pending:
+                if isinstance(left, Slot):
+                    self._ring.abandon(left)
 
     @property
     def capacity(self) -> Capacity:
