@@ -11,6 +11,7 @@ from hptl_deploy.engines.flavour import (
     installed_flavours,
     load_flavour,
 )
+from hptl_deploy.engines.ladder import open_engine
 from hptl_deploy.engines.machine import Machine, this_machine
 from hptl_deploy.engines.wanted import TARGETS
 from hptl_deploy.errors import HptlError, UsageError
@@ -47,6 +48,7 @@ def build_for_export(
 ) -> Path | None:
     """Build an engine for a model that has just been exported; its path, or None.
 
+    Where the card that it is for answers, the engine must reproduce the model's probe there.
     `engine` is one of CHOICES. `auto` takes the flavour that is installed and can build here, the
     preferred one first, and tells `sink` when there is none or when it fails: the model itself
     is published and runs without. A flavour asked for by name must succeed. `target` and
@@ -59,9 +61,16 @@ def build_for_export(
     if engine == "none":
         return None
     machine = this_machine()
+
+    def built(flavour: Flavour) -> Path:
+        path = ensure_engine(model, flavour, machine=machine, frame=frame, target=target, sink=sink)
+        if machine.card is not None and target is None:
+            # It is for this card, so this card can say whether it computes the model.
+            open_engine(model, "cuda", model.card.precision, flavour.key, sink=sink).close()
+        return path
+
     if engine != "auto":
-        flavour = load_flavour(engine)
-        return ensure_engine(model, flavour, machine=machine, frame=frame, target=target, sink=sink)
+        return built(load_flavour(engine))
     chosen = _first_that_builds(machine, target)
     if chosen is None:
         sink.note(
@@ -70,7 +79,7 @@ def build_for_export(
         )
         return None
     try:
-        return ensure_engine(model, chosen, machine=machine, frame=frame, target=target, sink=sink)
+        return built(chosen)
     except UsageError:
         raise
     except HptlError as exc:
