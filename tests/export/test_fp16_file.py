@@ -26,6 +26,7 @@ def test_half_precision_is_published_beside_fp32(exported4: Exported, tmp_path: 
     assert written.card == replace(
         model.card,
         precision="fp16",
+        derived_from=model.sha256,
         checks=written.card.checks,
         bytes_per_pixel=written.card.bytes_per_pixel,
     )
