@@ -31,8 +31,9 @@ $(STAMP): $(RUNTIME)
 		|| echo 'TensorRT for RTX cannot be installed here; tests that build engines will be skipped'
 	@touch $@
 
+# Two files of tests at a time; what a file's tests share is made once.
 test: $(STAMP)
-	$(BIN)/python -m pytest -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest

@@ -135,7 +135,9 @@ class Telling(Silent):
 ensure_engine(load_model(Path(sys.argv[1])), flavour(), sink=Telling())
 """
 PREFACE = """
-import sys
+import signal, sys
+# A test run in the background of a shell ignores Ctrl-C, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.modules["torch"] = None
 from hptl_deploy.engines.flavour import load_flavour
 def flavour(): return load_flavour("tensorrt-rtx")
