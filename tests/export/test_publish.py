@@ -78,7 +78,7 @@ def test_the_memory_of_another_size_is_predicted(exported4: Exported) -> None:
     card = exported4.model.card
     per_pixel = bytes_per_pixel(exported4.model.path, card.stride, 4)
     small, large = 768 // card.stride * card.stride, 1920 // card.stride * card.stride
-    grown = memory._peak_of(exported4.model.path, large) - memory._peak_of(
+    grown = memory._held_after(exported4.model.path, large) - memory._held_after(
         exported4.model.path, small
     )
     assert grown == pytest.approx(per_pixel * (large**2 - small**2), rel=0.2)
