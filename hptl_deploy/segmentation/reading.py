@@ -86,7 +86,7 @@ class Reader:
         return PageOf(job, number, pages, plan, self._calibration(page))
 
     def _frame(self, of: PageOf, page: Page) -> Frame:
-        held = self.memory.held(page.height, page.width)
+        held = self.memory.held(of.plan)
         self.gate.enter(held)
         try:
             with self.clock.busy("read"):

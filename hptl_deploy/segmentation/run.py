@@ -156,10 +156,11 @@ class _Run:
     ) -> None:
         self.options, self.engine, self.sink, self.stop = options, engine, sink, stop
         self.listing, self.out, self.ledger = listing, out, ledger
-        self.memory = plan_memory(engine.info.device, self._recorded_memory(recorded))
+        workers = threads_per_stage()
+        recorded_memory = self._recorded_memory(recorded)
+        self.memory = plan_memory(engine.info.device, recorded_memory, 2 * workers)
         bases = result_bases(listing.names)
         self.jobs = [Job(listed, bases[listed.relative]) for listed in listing.files]
-        workers = threads_per_stage()
         self.clock = Clock({"read": workers, "write": workers})
         self.tables = Tables(out, listing.order(), engine.model.card.phases)
         self.record = RunRecord(
