@@ -22,6 +22,7 @@ from typing import Any
 from hptl_deploy.engines.base import Capacity
 from hptl_deploy.engines.machine import free_on_card
 from hptl_deploy.errors import MicrographError, UsageError
+from hptl_deploy.micrographs.base import Page
 from hptl_deploy.segmentation.banding import BAND_BYTES, LARGE, band_pixels, plan_bands
 from hptl_deploy.tiling import FramePlan, plan_frame
 
@@ -101,6 +102,22 @@ class MemoryPlan:
             )
         self._check_forced(plan, capacity, tile, engine)
         return plan
+
+    def check_bands(self, page: Page, plan: FramePlan, capacity: Capacity) -> None:
+        """Raise MicrographError where the page's format asks for more memory than is left.
+
+        Most are read by parts; some are decoded whole, whatever is asked of them.
+        """
+        need = page.band_bytes((plan.band or 0) + 2 * plan.halo, 2 * plan.halo)
+        rows, columns = plan.largest_read
+        engine = 0 if self.device is not None else int(rows * columns * capacity.bytes_per_pixel)
+        left = self.budget - self.frames - engine
+        if need > left:
+            raise MicrographError(
+                f"{plan.width} x {plan.height} px cannot be read in parts from this file: reading "
+                f"needs {gib(need)} of memory, {gib(left)} are left",
+                hint="Save it as a tiled or an uncompressed TIFF",
+            )
 
     def _check_forced(
         self, plan: FramePlan, capacity: Capacity, tile: int | None, engine: int

@@ -25,6 +25,7 @@ from hptl_deploy.segmentation.items import Job
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Ledger
 from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.memory import check_tile, plan_memory
+from hptl_deploy.segmentation.mosaic import Mosaics
 from hptl_deploy.segmentation.naming import result_bases
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.pipeline import run_stream, threads_per_stage
@@ -166,8 +167,12 @@ class _Run:
         self.record = RunRecord(
             out, options, engine, listing, bases, self.memory, self.tables, self.clock
         )
+        self.mosaics = Mosaics(
+            out, engine.model.sha256, options.settings_sha256(),
+            confidence=options.confidence, overlay=options.overlay,
+        )  # fmt: skip
         self.reader = Reader(
-            options, engine, self.memory, ledger, self.clock,
+            options, engine, self.memory, ledger, self.mosaics, self.clock,
             ByteGate(self.memory.frames), stop,
         )  # fmt: skip
         self.bar: Bar = Silent()
@@ -175,7 +180,7 @@ class _Run:
             out, ledger, self.tables, self.clock,
             engine.model.sha256, options.settings_sha256(), self._report,
         )  # fmt: skip
-        self.writer = Writer(options, engine, out, self.books, self.clock)
+        self.writer = Writer(options, engine, out, self.books, self.mosaics, self.clock)
 
     def go(self) -> RunSummary:
         """Run, and leave tables and run.json behind, however it ends."""
@@ -197,6 +202,8 @@ class _Run:
         self.ledger.sweep(job.listed.relative for job in self.jobs)
         state = "interrupted" if self._counts()["remaining"] else "finished"
         self._write(state)
+        if state == "finished" and not self.tables.failures:
+            self.mosaics.clear()
         return RunSummary(
             out=self.out,
             state=state,

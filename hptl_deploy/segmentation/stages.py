@@ -80,7 +80,8 @@ class Channel(Generic[T]):
     def take(self, *, wait: bool = True) -> T | Nothing:
         """The next item, or ENDED behind the last one.
 
-        Where none is there, it is waited for, or the answer is NOTHING_YET, as `wait` says. Raises the producer's error behind the last item, or Cancelled.
+        Where none is there, it is waited for, or the answer is NOTHING_YET, as `wait` says.
+        Raises the producer's error behind the last item, or Cancelled.
         """
         with self._changed:
             while wait and not (self._items or self._ended or self._cancelled):

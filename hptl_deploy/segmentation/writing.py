@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hptl_deploy import __version__
 from hptl_deploy.engines.base import Engine
-from hptl_deploy.errors import HptlError
+from hptl_deploy.errors import HptlError, ResultsError
 from hptl_deploy.files import atomic_path
-from hptl_deploy.measurement.fields import Field, measure_field
+from hptl_deploy.measurement.fields import Field, Tally
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.classmap import describe, write_class_map, write_confidence
 from hptl_deploy.segmentation.clock import Clock
-from hptl_deploy.segmentation.items import Failed, Kept, PageOf, Skipped, Solved, reason
+from hptl_deploy.segmentation.items import Failed, Job, Kept, PageOf, Skipped, Solved, reason
+from hptl_deploy.segmentation.mosaic import Mosaics
 from hptl_deploy.segmentation.naming import page_base
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.overlay import write_overlay
+from hptl_deploy.tiling import Region
 
 Written = Solved | Kept | Skipped | Failed
 
@@ -34,6 +38,7 @@ class Writer:
     engine: Engine
     out: Path
     books: Books
+    mosaics: Mosaics
     clock: Clock
 
     def take(self, item: Written) -> None:
@@ -43,57 +48,89 @@ class Writer:
                 self.books.skipped(item.job, item.entry)
             elif isinstance(item, Failed):
                 self.books.failed(item.job, item.stage, item.reason)
-            elif isinstance(item, Solved):
-                self._solved(item)
+            elif isinstance(item, Kept):
+                with self._blamed(item.job):
+                    self._band_done(item.of, item.area, now=False)
+            else:
+                try:
+                    with self._blamed(item.frame.job):
+                        self._solved(item)
+                finally:
+                    item.frame.leave()
+
+    @contextmanager
+    def _blamed(self, job: Job) -> Iterator[None]:
+        """What goes wrong inside is the job's failure, in the stage that is to blame.
+
+        A map that breaks the contract is the engine's fault. ResultsError passes.
+        """
+        try:
+            yield
+        except ResultsError:
+            raise
+        except OSError as exc:
+            self.books.failed(job, "write", f"{self.out}: {reason(exc)}")
+        except HptlError as exc:
+            self.books.failed(job, "infer", reason(exc))
+        except Exception as exc:
+            self.books.failed(job, "write", reason(exc))
 
     def _solved(self, solved: Solved) -> None:
-        frame = solved.frame
-        if frame.job.abandoned:
-            frame.leave()
+        """Tallied first: a map that breaks the contract is not written."""
+        frame, of = solved.frame, solved.frame.of
+        banded = of.plan.band is not None
+        if of.job.abandoned and not banded:
             return
+        tally, phases = Tally(), self.engine.model.card.phases
+        tally.add(solved.classes, solved.confidence)
+        measured = tally.field(phases)
+        if banded:
+            self.mosaics.of(of).put(solved, tally)
+            self._band_done(of, frame.area, now=True)
+            return
+        outputs = self._write(self._writers(solved, self._base(of), self._about(of)))
+        self.books.page_done(of, outputs, self._row(of, measured))
+
+    def _band_done(self, of: PageOf, area: Region, *, now: bool) -> None:
+        self.books.band_done(of, math.prod(area.shape), now=now)
+        mosaic = self.mosaics.of(of)
+        if not mosaic.settle(area) or of.job.abandoned:
+            return
+        measured = mosaic.tally().field(self.engine.model.card.phases)
+        about, phases = self._about(of), self.engine.model.card.phases
+        writers = mosaic.writers(self._base(of), phases, about, self.options.overlay)
         try:
-            outputs, row = self._page(solved)
-        except Exception as exc:
-            self._failed(solved, exc)
-        else:
-            self.books.page_done(frame.of, outputs, row)
-        finally:
-            frame.leave()
+            outputs = self._write(writers)
+        except ResultsError as exc:  # a stored band is damaged; the next run makes it again
+            self.books.failed(of.job, "write", reason(exc))
+            return
+        self.books.page_done(of, outputs, self._row(of, measured))
+        self.mosaics.close(of)
 
-    def _failed(self, solved: Solved, error: Exception) -> None:
-        """The stage that is to blame: a map that breaks the contract is the engine's fault."""
-        why = reason(error)
-        if isinstance(error, OSError):
-            self.books.failed(solved.frame.job, "write", f"{self.out}: {why}")
-        else:
-            stage = "infer" if isinstance(error, HptlError) else "write"
-            self.books.failed(solved.frame.job, stage, why)
+    def _base(self, of: PageOf) -> str:
+        return page_base(of.job.base, of.page, of.pages)
 
-    def _page(self, solved: Solved) -> tuple[dict[str, int], dict[str, Any]]:
-        """Sizes of what was written, by name, and the row of fields.csv.
+    def _about(self, of: PageOf) -> dict[str, Any]:
+        precision = self.engine.info.precision
+        return describe(self.engine.model, precision, of.calibration.pixel_size_um)
 
-        Measured first: a map that breaks the contract is not written.
-        """
-        of, classes = solved.frame.of, solved.classes
+    def _writers(self, solved: Solved, base: str, about: dict[str, Any]) -> Outputs:
+        """Of a page that lies in memory."""
+        classes, confidence = solved.classes, solved.confidence
         phases, kind = self.engine.model.card.phases, self.options.overlay
-        measured = measure_field(classes, solved.confidence, phases)
-        base = page_base(of.job.base, of.page, of.pages)
-        about = describe(
-            self.engine.model, self.engine.info.precision, of.calibration.pixel_size_um
-        )
         writers: Outputs = {
             f"{base}_classes.tif": lambda path: write_class_map(path, classes, phases, about)
         }
         if self.options.confidence:
             writers[f"{base}_confidence.tif"] = lambda path: write_confidence(
-                path, solved.confidence, about
+                path, confidence, about
             )
         if kind != "none":
+            pixels = solved.frame.pixels
             writers[f"{base}_overlay.{kind}"] = lambda path: write_overlay(
-                path, solved.frame.pixels, classes, phases, kind, about
+                path, pixels, classes, phases, kind, about
             )
-        outputs = self._write(writers)
-        return outputs, self._row(of, measured, f"{base}_classes.tif")
+        return writers
 
     def _write(self, writers: Outputs) -> dict[str, int]:
         """Each result whole or not at all; sizes by name. On an error none of them stays."""
@@ -110,7 +147,7 @@ class Writer:
             raise
         return written
 
-    def _row(self, of: PageOf, measured: Field, classes_file: str) -> dict[str, Any]:
+    def _row(self, of: PageOf, measured: Field) -> dict[str, Any]:
         """A row of fields.csv."""
         fractions = {f"{key}_area_fraction": v for key, v in measured.area_fractions.items()}
         return {
@@ -122,7 +159,7 @@ class Writer:
             "pixel_size_source": of.calibration.source,
             **fractions,
             "mean_confidence": measured.mean_confidence,
-            "classes_file": classes_file,
+            "classes_file": f"{self._base(of)}_classes.tif",
             "model": self.engine.model.card.name,
             "model_sha256": self.engine.model.sha256,
             "precision": self.engine.info.precision,
