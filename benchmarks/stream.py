@@ -9,10 +9,10 @@ of rounds, ratios are taken within a round. Weights are random (He) unless a mod
 does not depend on them.
 
 bare engine   frames that lie in memory, through `Engine.stream`: nothing read, nothing written
-segment       what `hptl-deploy segment` does: hash, decode, classes, measurement, class map, overlay
+segment       `hptl-deploy segment`: hash, decode, classes, measurement, class map, overlay
 sequential    the same parts, one after the other, as a script would call them
-MONAI         `sliding_window_inference`, 512 x 512, batches of 4, overlap 0.25, torch fp32, the same
-              weights; reads the file, writes a class map, no overlay (`pip install monai` first)
+MONAI         `sliding_window_inference`, 512 x 512, batches of 4, overlap 0.25, torch fp32, the
+              same weights; reads the file, writes a class map and no overlay (`pip install monai`)
 """
 
 from __future__ import annotations
@@ -246,13 +246,13 @@ def main() -> None:
         if options.monai and segmenter is not None:
             contenders["MONAI fp32"] = monai(segmenter, paths[: options.monai])
         report(compare(contenders, options.rounds, folder), height * width / 1e6)
-        reference = engines[precisions[0]]
-        for name in contenders:
-            if name.startswith(("segment", "MONAI")):
-                out = folder / f"{name}-0".replace(" ", "-")
-                some = paths[: options.monai] if name.startswith("MONAI") else paths
-                ppm = differing_ppm(out, reference, some)
-                print(f"{name}: {ppm:.1f} ppm of the pixels differ from the whole frame's")
+        for contender in contenders:
+            kind, precision = contender.split()[0], contender.split()[-1]
+            if kind in ("segment", "MONAI"):
+                out = folder / f"{contender}-0".replace(" ", "-")
+                some = paths[: options.monai] if kind == "MONAI" else paths
+                ppm = differing_ppm(out, engines[precision], some)
+                print(f"{contender}: {ppm:.1f} ppm of the pixels differ from the whole frame's")
 
 
 if __name__ == "__main__":

@@ -115,8 +115,10 @@ class _Bar:
         if note:
             self._progress.update(self._task, note=note)
         rate = next(t.speed for t in self._progress.tasks if t.id == self._task)
+        shown = ""
         if rate:
             shown = f"{rate:.2f} {self._unit}/s" if rate >= 0.1 else f"{1 / rate:.1f} s each"
+        if rate or speed:
             self._progress.update(self._task, rate=", ".join(filter(None, (shown, speed))))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -111,6 +111,8 @@ def _show(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
         if counts[name]
     ]
     sink.say(f"micrographs: {', '.join(words)}")
+    if summary.throughput["bottleneck"]:
+        sink.say(_speed(summary.throughput))
     if summary.area_fractions:
         sink.table(
             f"area fraction, mean over {summary.fields} fields",
@@ -122,6 +124,15 @@ def _show(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
     sink.say(f"results: {summary.out}")
 
 
+def _speed(throughput: dict[str, Any]) -> str:
+    """`0.21 pages/s, 1.03 Mpx/s; the engine was the slowest stage`."""
+    from hptl_deploy.segmentation.clock import STAGES
+
+    pages, pixels = throughput["pages_per_second"], throughput["megapixels_per_second"]
+    slowest = STAGES[throughput["bottleneck"]]
+    return f"speed: {pages:.2f} pages/s, {pixels:.2f} Mpx/s; {slowest} was the slowest stage"
+
+
 def _document(summary: RunSummary, engine: Engine) -> dict[str, object]:
     """The JSON form of the summary."""
     return {
@@ -130,6 +141,7 @@ def _document(summary: RunSummary, engine: Engine) -> dict[str, object]:
         "exit_code": summary.exit_code,
         "counts": summary.counts,
         "fields": summary.fields,
+        "throughput": summary.throughput,
         "mean_area_fractions": summary.area_fractions,
         "model": {"name": engine.model.card.name, "sha256": engine.model.sha256},
         "engine": engine.info.to_json(),

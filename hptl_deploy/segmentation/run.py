@@ -53,6 +53,8 @@ class RunSummary:
     fields: int
     """Rows of fields.csv."""
     failures: tuple[Failure, ...] = ()
+    throughput: dict[str, Any] = field(default_factory=dict)
+    """As in run.json: seconds, pages, megapixels, their rates, and what held them up."""
     results: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     """`file`, `page` and `classes_file` (below `out`) of every field."""
 
@@ -211,6 +213,7 @@ class _Run:
             area_fractions=self.tables.mean_area_fractions(),
             fields=len(self.tables.all_rows()),
             failures=tuple(self.tables.all_failures()),
+            throughput=self.clock.to_json(),
             results=tuple(result_list(self.tables)),
         )
 
