@@ -4,9 +4,9 @@
     python benchmarks/mosaic_data.py mosaic.tif --size 32768x32768 --layout one-strip
     python benchmarks/mosaic_data.py mosaic.tif --layout strips --compression zstd --seed 3
 
-A few synthetic micrographs lie side by side in a seeded arrangement, turned and mirrored, as
-fields of view do; the same arguments give the same pixels. Rows are made as they are written, so
-that a mosaic is as large as the disk has room for.
+Four fields of one synthetic specimen lie side by side in a seeded arrangement, turned and
+mirrored; the same arguments give the same pixels. Rows are made as they are written, so that a
+mosaic is as large as the disk has room for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from hptl_deploy.files import atomic_path
-from hptl_deploy.synthesis import make_frame
+from hptl_deploy.synthesis import SyntheticFrame, make_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,13 +33,11 @@ if TYPE_CHECKING:
 Layout = Literal["tiles", "strips", "one-strip"]
 Compression = Literal["none", "deflate", "zstd"]
 
-CELL = 1024
-"""Side of a field of view, px."""
 TILE = 256
 STRIP = 16
 """Rows."""
 _BAR = 192  # rows of a frame, above and below, in which its scale bar lies: left out
-_TURNS = 8
+_FIELDS, _TURNS = 2, 8  # the frame is 2 x 2 fields
 _SCHEMES = {"none": (1, {}), "deflate": (8, {"level": 1}), "zstd": (50000, {"level": 1})}
 _LARGEST_CLASSIC = 2**32 - 2**24
 """Bytes of pixels beyond which BigTIFF is needed."""
@@ -48,51 +46,49 @@ _LARGEST_CLASSIC = 2**32 - 2**24
 class Mosaic:
     """The mosaic of a seed, `height` x `width` px: any of its rows, at any time."""
 
-    def __init__(self, height: int, width: int, seed: int = 0, frames: int = 6) -> None:
-        """Raises ValueError for sides or `frames` below 1."""
-        if min(height, width, frames) < 1:
-            raise ValueError(f"{width} x {height} px of {frames} frames; expected 1 or more")
+    def __init__(self, height: int, width: int, seed: int = 1, field: int = 1024) -> None:
+        """`field` is the side of a field of view, px. Raises ValueError for sides below 1."""
+        if min(height, width, field) < 1:
+            raise ValueError(f"{width} x {height} px in fields of {field}; expected 1 or more")
         self.height = height
         self.width = width
         self.seed = seed
-        self.frames = frames
-        cells = (-(-height // CELL), -(-width // CELL))
+        self.field = field
         rng = np.random.default_rng([seed, 77])
-        self._places = rng.integers(0, frames * _TURNS, cells)
+        cells = (-(-height // field), -(-width // field))
+        self._places = rng.integers(0, _FIELDS * _FIELDS * _TURNS, cells)
 
     @cached_property
-    def _made(self) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8], float]]:
-        """(pixels, labels, pixel size) of every frame."""
+    def _frame(self) -> SyntheticFrame:
+        side = _FIELDS * self.field
+        return make_frame(self.seed, 0, side + 2 * _BAR, side)
 
-        def make(number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
-            frame = make_frame(self.seed, number, CELL + 2 * _BAR, CELL)
-            inside = slice(_BAR, _BAR + CELL)
-            return frame.pixels()[inside], frame.labels[inside], frame.camera.pixel_size_um
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(make, range(self.frames)))
+    @cached_property
+    def _pixels(self) -> NDArray[np.uint8]:
+        return self._frame.pixels()[_BAR:-_BAR]
 
     @property
     def pixel_size_um(self) -> float:
-        """Of the first frame; the others' differ a little."""
-        return self._made[0][2]
+        """As the frame's camera has it."""
+        return self._frame.camera.pixel_size_um
 
     def rows(self, y0: int, y1: int) -> NDArray[np.uint8]:
         """RGB uint8 [y1 - y0, W, 3]."""
-        return self._cut(y0, y1, [pixels for pixels, _, _ in self._made])
+        return self._cut(y0, y1, self._pixels)
 
     def labels(self, y0: int, y1: int) -> NDArray[np.uint8]:
         """The truth, class indices of the paper's phases: uint8 [y1 - y0, W]."""
-        return self._cut(y0, y1, [labels for _, labels, _ in self._made])
+        return self._cut(y0, y1, self._frame.labels[_BAR:-_BAR])
 
-    def _cut(self, y0: int, y1: int, frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        out = np.empty((y1 - y0, self.width, *frames[0].shape[2:]), np.uint8)
-        for row in range(y0 // CELL, -(-y1 // CELL)):
-            top, bottom = max(y0, row * CELL), min(y1, (row + 1) * CELL)
+    def _cut(self, y0: int, y1: int, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        side = self.field
+        out = np.empty((y1 - y0, self.width, *frame.shape[2:]), np.uint8)
+        for row in range(y0 // side, -(-y1 // side)):
+            top, bottom = max(y0, row * side), min(y1, (row + 1) * side)
             for column, place in enumerate(self._places[row]):
-                cell = _turned(frames[place // _TURNS], int(place) % _TURNS)
-                target = out[top - y0 : bottom - y0, column * CELL : (column + 1) * CELL]
-                target[...] = cell[top - row * CELL : bottom - row * CELL, : target.shape[1]]
+                cell = _field(frame, int(place), side)
+                target = out[top - y0 : bottom - y0, column * side : (column + 1) * side]
+                target[...] = cell[top - row * side : bottom - row * side, : target.shape[1]]
         return out
 
 
@@ -113,7 +109,7 @@ def write_mosaic(
         "strips": {"rowsperstrip": STRIP},
         "one-strip": {"rowsperstrip": mosaic.height},
     }
-    about = {"synthetic": True, "seed": mosaic.seed, "frames": mosaic.frames}
+    about = {"synthetic": True, "seed": mosaic.seed, "field_px": mosaic.field}
     per_cm = 1e4 / mosaic.pixel_size_um
     with (
         atomic_path(path) as temporary,
@@ -165,9 +161,12 @@ def _strips(band: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         yield band[top : top + STRIP]
 
 
-def _turned(frame: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """One of the eight ways to lay a square frame down; a view."""
-    laid = np.swapaxes(frame, 0, 1) if turn & 4 else frame
+def _field(frame: NDArray[np.uint8], place: int, side: int) -> NDArray[np.uint8]:
+    """One of the frame's fields in one of the eight ways to lay a square down; a view."""
+    place, turn = divmod(place, _TURNS)
+    top, left = place // _FIELDS * side, place % _FIELDS * side
+    field = frame[top : top + side, left : left + side]
+    laid = np.swapaxes(field, 0, 1) if turn & 4 else field
     return laid[:: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
 
 
@@ -180,13 +179,12 @@ def main() -> None:
     parser.add_argument("--size", default="32768x32768", metavar="WxH")
     parser.add_argument("--layout", choices=get_args(Layout), default="tiles")
     parser.add_argument("--compression", choices=get_args(Compression), default="none")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=6, help="different fields of view")
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     start = time.perf_counter()
     try:
         width, height = (int(side) for side in options.size.split("x"))
-        mosaic = Mosaic(height, width, options.seed, options.frames)
+        mosaic = Mosaic(height, width, options.seed)
         write_mosaic(options.out, mosaic, options.layout, options.compression)
     except ValueError as exc:
         parser.error(f"--size {options.size}, --layout {options.layout}: {exc}")

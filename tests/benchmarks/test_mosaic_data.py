@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 import tifffile
 
 from benchmarks import mosaic_data
-from benchmarks.mosaic_data import CELL, Compression, Layout, Mosaic, write_mosaic
+from benchmarks.mosaic_data import Compression, Layout, Mosaic, write_mosaic
 from hptl_deploy.micrographs import open_micrograph
 
-HEIGHT, WIDTH = 1300, 2500
+HEIGHT, WIDTH, FIELD = 1300, 2500, 300
 
 
 @pytest.fixture(scope="module")
 def mosaic() -> Mosaic:
-    return Mosaic(HEIGHT, WIDTH, seed=4, frames=2)
+    return Mosaic(HEIGHT, WIDTH, seed=4, field=FIELD)
 
 
 def test_rows_by_parts_are_those_of_the_whole(mosaic: Mosaic) -> None:
     whole = mosaic.rows(0, HEIGHT)
     assert whole.shape == (HEIGHT, WIDTH, 3)
-    for y0, y1 in ((0, 1), (1000, 1100), (CELL, HEIGHT), (7, 1299)):
+    for y0, y1 in ((0, 1), (1000, 1100), (FIELD, HEIGHT), (7, 1299)):
         assert np.array_equal(mosaic.rows(y0, y1), whole[y0:y1])
         assert np.array_equal(mosaic.labels(y0, y1), mosaic.labels(0, HEIGHT)[y0:y1])
 
@@ -41,11 +40,13 @@ def test_it_is_aluminium_with_its_phases(mosaic: Mosaic) -> None:
 
 
 def test_neighbours_differ_and_seeds_differ(mosaic: Mosaic) -> None:
-    turned = [mosaic_data._turned(np.arange(9, dtype=np.uint8).reshape(3, 3), n) for n in range(8)]
-    assert len({cell.tobytes() for cell in turned}) == 8
-    assert len(np.unique(Mosaic(32768, 32768)._places)) == 48
+    frame = np.arange(36, dtype=np.uint8).reshape(6, 6)
+    fields = [mosaic_data._field(frame, place, 3) for place in range(32)]
+    assert {field.shape for field in fields} == {(3, 3)}
+    assert len({field.tobytes() for field in fields}) == 32
+    assert len(np.unique(Mosaic(32768, 32768)._places)) == 32
     assert not np.array_equal(Mosaic(9999, 9999, 1)._places, Mosaic(9999, 9999, 2)._places)
-    assert np.array_equal(Mosaic(HEIGHT, WIDTH, 4, 2)._places, mosaic._places)
+    assert np.array_equal(Mosaic(HEIGHT, WIDTH, 4, FIELD)._places, mosaic._places)
 
 
 @pytest.mark.parametrize("compression", ["none", "deflate", "zstd"])
@@ -82,8 +83,9 @@ def test_large_ones_are_bigtiff(
 
 
 def test_memory_does_not_grow_with_the_height(mosaic: Mosaic, tmp_path: Path) -> None:
-    tall = Mosaic(8 * CELL, 1000, seed=4, frames=2)
-    tall.__dict__["_made"] = cast(object, mosaic._made)
+    tall = Mosaic(8192, 1000, seed=4, field=FIELD)
+    tall.__dict__["_frame"] = mosaic._frame
+    tall.rows(0, 1)  # the frame is there
     tracemalloc.start()
     write_mosaic(tmp_path / "m.tif", tall, "one-strip")
     peak = tracemalloc.get_traced_memory()[1]
