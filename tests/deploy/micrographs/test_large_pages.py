@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -115,6 +116,28 @@ def test_tiles_beyond_four_gigabytes(tmp_path: Path) -> None:
     with open_micrograph(path) as micrograph, micrograph.pages[0].bands(10) as reader:
         for y0, y1 in steps(512, 200, 10):
             assert np.array_equal(reader.read(y0, y1), expected[y0:y1])
+
+
+def test_a_directory_beyond_four_gigabytes(tmp_path: Path) -> None:
+    array, far = noise(30, 40), 5 * 2**30
+    path = write_tiff(tmp_path / "x.tif", array, bigtiff=True)
+    content = path.read_bytes()
+    (first,) = struct.unpack_from("<Q", content, 8)
+    (tags,) = struct.unpack_from("<Q", content, first)
+    end = first + 8 + 20 * tags + 8
+    with path.open("rb+") as handle:
+        handle.seek(8)
+        handle.write(struct.pack("<Q", far))
+        handle.seek(first)
+        handle.write(bytes(end - first))
+        handle.seek(far)  # a hole before it
+        handle.write(content[first:end])
+    with open_micrograph(path) as micrograph:
+        assert np.array_equal(micrograph.pages[0].read(), array)
+    with path.open("rb+") as handle:
+        handle.truncate(far + 10)
+    with pytest.raises(MicrographError, match=f"the directory of page 1 at byte {far}; copy it"):
+        open_micrograph(path)
 
 
 def test_many_tiles_are_opened_and_planned_at_once(tmp_path: Path) -> None:
