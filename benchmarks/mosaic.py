@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from benchmarks.mosaic_data import write_mosaic
+from benchmarks.mosaic_data import Mosaic, write_mosaic
 from hptl_deploy.cli.synth import parse_size
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.engines.ladder import ON_CPU
@@ -127,7 +127,7 @@ def main() -> None:
 
             model = export(options.width, ["fp32"], "cpu", folder).path
         mosaic = folder / "mosaic.tif"
-        write_mosaic(mosaic, height, width)
+        write_mosaic(mosaic, Mosaic(height, width))
         print(f"{mosaic.stat().st_size / 2**30:.2f} GiB on disk", flush=True)
         found = in_a_process(model, mosaic, folder / "out")
         results = sum(path.stat().st_size for path in (folder / "out").iterdir())
