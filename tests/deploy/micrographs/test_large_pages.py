@@ -187,6 +187,21 @@ def test_memory_is_what_was_foretold(
     assert foretold <= (rows + overlap) * 1000 * 3 + 3.2e6  # and two blocks and a piece
 
 
+def test_rows_that_no_band_repeats_do_not_add_up(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tile": (64, 64), "compression": "deflate"}
+    path = write_tiff(tmp_path / "x.tif", noise(4000, 500), **options)
+    with open_micrograph(path) as micrograph:
+        page = micrograph.pages[0]
+        page.read(Region(0, 1, 0, 1))
+        tracemalloc.start()
+        with page.bands(200) as reader:
+            for y0, y1 in steps(page.height, 256, 0):  # less than was said
+                reader.read(y0, y1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= page.band_bytes(256, 200) + 2**18
+
+
 def test_a_region_of_a_large_page_does_not_bring_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
