@@ -133,6 +133,10 @@ def check_apart(bases: dict[str, str]) -> None:
     folders = {folded(base.rsplit("/", 1)[0]) for base in bases.values() if "/" in base}
     assert len(set(outputs)) == len(outputs)
     assert not folders & set(outputs)
+    pairs = {
+        (name.rpartition("/")[0], folded(base).rpartition("/")[0]) for name, base in bases.items()
+    }
+    assert len({place for _, place in pairs}) == len(pairs)  # one folder's results in one folder
     for base in bases.values():
         assert all(len(f"{part}_p0000000002_confidence.tif".encode()) <= 255
                    for part in base.split("/"))  # fmt: skip
