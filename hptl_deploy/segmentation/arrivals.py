@@ -7,7 +7,7 @@
         stages.guard(arrivals)                       # wakes it when the stream breaks
         ... watched_jobs(arrivals, names, tell)      # in the read thread, until `stop`
         ... arrivals.finished(name, failed=...)      # for each job, from any thread
-    remaining = arrivals.waiting()
+    remaining = arrivals.remaining()
 
 A micrograph is whole when two looks at it, `stable` seconds apart, find the same size and
 time of modification, and it can be opened. There are only looks, at every file again and
@@ -25,17 +25,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 
-from hptl_deploy.datasets.description import is_data_set
-from hptl_deploy.errors import InputError, UsageError
 from hptl_deploy.segmentation.items import Job
 from hptl_deploy.segmentation.late_names import LateNames
-from hptl_deploy.segmentation.listing import TOP, Failure, Listed, Listing, refuse_results
+from hptl_deploy.segmentation.listing import TOP, Failure, Listed, Listing
 from hptl_deploy.segmentation.looks import LookingWalk, Stopped, file_system_time
 from hptl_deploy.segmentation.seen import SeenFile, SeenFiles
+from hptl_deploy.segmentation.watchable import check_watchable, unreadable
 
 POLL_SECONDS = 2.0
 """From one walk over the folder to the next."""
@@ -48,7 +48,7 @@ _PIECE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Healed:
-    """The failure that was told of `file`, of stage `list`, is one no more: withdraw it."""
+    """What was told of `file` is a failure no more: withdraw it where its stage is `list`."""
 
     file: str
 
@@ -86,27 +86,6 @@ def watched_jobs(
             yield Job(event, names.name(event.relative))
         else:
             tell(event)
-
-
-def check_watchable(source: Path, split: str | None = None) -> None:
-    """Raise UsageError or InputError for what cannot be watched: all but an ordinary folder."""
-    if source.is_file():
-        raise UsageError(
-            f"--watch {source}: is a file, and only a folder can be watched",
-            hint="Leave --watch out, or name the folder that the microscope fills",
-        )
-    if not source.is_dir():
-        raise InputError(
-            f"{source}: does not exist, and only a folder can be watched",
-            hint="Make the folder first, or name the one that the microscope fills",
-        )
-    refuse_results(source)
-    if is_data_set(source) or split is not None:
-        found = "is a data set" if split is None else f"--split {split} means a data set"
-        raise UsageError(
-            f"--watch {source}: {found}, whose images are listed once and for all",
-            hint="Leave --watch out, or name a folder that is being filled",
-        )
 
 
 class Arrivals:
@@ -149,17 +128,14 @@ class Arrivals:
         InputError where the folder is missing, cannot be read, or holds results.
         """
         check_watchable(self._source)
-        self._look()
-        unreadable = self._failures().get(TOP)
-        if unreadable:
-            raise InputError(
-                f"{self._source}: {unreadable.reason}, and only a folder that can be read can "
-                "be watched",
-                hint="Get the right to read it, or name another folder",
-            )
+        self._started = True
+        with suppress(Stopped):  # then there is nothing to iterate over, either
+            self._look()
+        failure = self._failures().get(TOP)
+        if failure is not None:
+            raise unreadable(self._source, failure.reason)
         newest = self._files.newest_ns()
         self._files.trust_old(file_system_time(self._source, self._out, newest))
-        self._started = True
         return self.listing
 
     def __iter__(self) -> Iterator[Event]:
@@ -167,7 +143,7 @@ class Arrivals:
         try:
             if not self._started:
                 self.start()
-            while True:
+            while not self._stopped():
                 yield from self._told_now()
                 yield from self._whole()
                 yield from self._pause()
@@ -186,12 +162,14 @@ class Arrivals:
         """End the iteration, as `stop` does; for `Stages.guard`."""
         self._cancelled.set()
 
-    def waiting(self) -> tuple[str, ...]:
-        """Inputs that are there and have not come out, or have changed since.
+    def remaining(self) -> tuple[str, ...]:
+        """Inputs that are there and not finished as they are now.
 
-        For the iterating thread, or any when that has ended.
+        They are not whole yet, have changed since, or are in hand. For the iterating thread,
+        or for any when the iteration has ended.
         """
-        return self._files.waiting()
+        self._take_reports()
+        return tuple(sorted({*self._files.waiting(), *self._in_hand}))
 
     def _stopped(self) -> bool:
         return self._stop.is_set() or self._cancelled.is_set()
@@ -270,7 +248,7 @@ class Arrivals:
             self._take_reports()
             if self._news and not self._in_hand:
                 self._news = False
-                yield CaughtUp(self.waiting())
+                yield CaughtUp(self._files.waiting())
             left = end - time.monotonic()
             if left <= 0:
                 return

@@ -44,7 +44,7 @@ def test_a_file_that_cannot_be_opened_comes_when_it_can(
         "a.tif", "list", "cannot be opened (Permission denied); it is tried again"
     )
     assert moment - began >= 10 * STABLE  # it might have been one that is being written
-    assert watching.arrivals.waiting() == ("a.tif",)
+    assert watching.arrivals.remaining() == ("a.tif",)
     assert watching.quiet(Failure, Healed)  # told once
     held.clear()
     assert watching.next(Listed, Healed) == Healed("a.tif")
