@@ -110,23 +110,25 @@ _EMPTY = "all its micrographs have gone (if it is a share, is it still connected
 def test_a_share_that_goes_is_noted_once_and_watched_on(source: Path) -> None:
     watch = Watch(source, source.with_name("out"), auto=False)
     watch.begin()
+    write(source / "d.czi")
+    assert watch.next(Failure) == Failure("d.czi", "list", _czi())
     write(source / "a.tif")
     write(source / "b.tif")
     assert (watch.listed(), watch.listed()) == ("a.tif", "b.tif")
     away = source.rename(source.with_name("away"))
     watch.arrivals.finished("a.tif", failed=False)
     watch.arrivals.finished("b.tif", failed=True)  # it was gone when it was to be read
-    gone = watch.next(Note, Failure)
+    gone = watch.next(Note, Failure, Healed)
     assert isinstance(gone, Note)
     assert gone.text in (
         f"{source}: the folder cannot be read (No such file or directory); watching on",
         # seen while it went
         f"{source}: {_EMPTY}; watching on",
     )
-    assert watch.quiet(Note, Failure, Listed)
+    assert watch.quiet(Note, Failure, Healed, Listed)
     write(away / "c.tif")
     away.rename(source)
-    back = watch.next(Note, Failure)
+    back = watch.next(Note, Failure, Healed)
     assert isinstance(back, Note)
     assert back.text.startswith(f"{source}: ")
     assert back.text.endswith(" again")
