@@ -5,7 +5,7 @@
     names = LateNames(ledger.bases(), listing.names)
     with Stages() as stages:
         stages.guard(arrivals)                       # wakes it when the stream breaks
-        ... watched_jobs(arrivals, names, tell)      # in the read thread, until `stop`
+        ... watched_jobs(arrivals, names, tell)      # for the read threads, until `stop`
         ... arrivals.finished(name, failed=...)      # for each job, from any thread
     remaining = arrivals.remaining()
 
@@ -17,7 +17,8 @@ looks like any other, because it cannot be told from one whose writer has just b
 
 A file comes again when it has changed since it came (the ledger knows by its content whether
 there is anything to do); one that failed comes again, too, when it had been away. It does not
-come while the stream has it in hand: two jobs of one input would mix their pages.
+come while the stream has it in hand: two jobs of one input would mix their pages. So whoever
+forgets to call `finished` sees every input once and no lull.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ Event = Listed | Failure | Healed | Note | CaughtUp
 def watched_jobs(
     arrivals: Arrivals, names: LateNames, tell: Callable[[Event], None]
 ) -> Iterator[Job]:
-    """A job for every input that comes; `tell` gets all other events, in this same thread.
+    """A job for every input that comes; `tell` gets all other events, in whichever thread asks.
 
     Raises what `Arrivals.start` does.
     """
@@ -89,7 +90,7 @@ def watched_jobs(
 
 
 class Arrivals:
-    """The inputs of a watched folder, as events. To be iterated once, by one thread.
+    """The inputs of a watched folder, as events. To be iterated once, by one thread at a time.
 
     `finished` and `cancel` may be called from any thread.
     """
