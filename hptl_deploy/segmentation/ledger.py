@@ -79,6 +79,12 @@ class Ledger(Closes):
             return entry
         return None
 
+    def bases(self) -> dict[str, str]:
+        """Every input's base that still holds; first come those under which results lie."""
+        entries = [entry for file in self._entries if (entry := self.entry(file))]
+        entries.sort(key=lambda entry: not entry.outputs)
+        return {entry.file: entry.base for entry in entries}
+
     def is_in_place(self, entry: Entry) -> bool:
         """True where every result of `entry` exists in the size it was written with."""
         return all(self._size(name) == size for name, size in entry.outputs.items())

@@ -12,6 +12,9 @@ from hptl_deploy.files import TEMPORARY_SUFFIX
 from hptl_deploy.results import RUN_FILE, is_results
 from hptl_deploy.segmentation.options import absolute
 
+TOP = "."
+"""What a failure of the input folder itself calls it."""
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -69,14 +72,10 @@ def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
             hint="Leave --split out, or name the folder of a data set",
         )
     if source.is_dir():
-        if is_results(source):
-            raise InputError(
-                f"{source}: is a results folder of hptl-deploy (it holds its {RUN_FILE})",
-                hint="Name the folder of the micrographs instead",
-            )
+        refuse_results(source)
         if is_data_set(source):
             return _from_data_set(source, split)
-        listing = _Walk(source, out).run()
+        listing = Walk(source, out).run()
         if not listing.names and not listing.failures:
             raise InputError(
                 f"{source}: no micrograph found in it or its sub-folders "
@@ -84,6 +83,15 @@ def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
             )
         return listing
     return _one_file(source)
+
+
+def refuse_results(source: Path) -> None:
+    """Raise InputError where `source` holds results of this program."""
+    if is_results(source):
+        raise InputError(
+            f"{source}: is a results folder of hptl-deploy (it holds its {RUN_FILE})",
+            hint="Name the folder of the micrographs instead",
+        )
 
 
 def _looked_for() -> str:
@@ -137,8 +145,8 @@ def _from_data_set(source: Path, split: str | None) -> Listing:
     )
 
 
-class _Walk:
-    """One walk over the input folder."""
+class Walk:
+    """One walk over the input folder; `entry` and `add` are there to be extended."""
 
     def __init__(self, top: Path, out: Path) -> None:
         from hptl_deploy.micrographs import MICROGRAPH_SUFFIXES, UNREADABLE_FORMATS
@@ -149,9 +157,10 @@ class _Walk:
         self._out = os.path.realpath(out)
         self._seen: set[str] = set()
         self._links: list[Path] = []
-        self._listing = Listing()
+        self.listing = Listing()
 
     def run(self) -> Listing:
+        """What is there now. Where the folder itself cannot be read, a failure of `TOP`."""
         self._folder(self._top)
         # Links to folders come last, so that a folder inside the tree is listed under its
         # own name, wherever a link to it stands.
@@ -159,7 +168,7 @@ class _Walk:
             links, self._links = sorted(self._links), []
             for link in links:
                 self._folder(link)
-        listing = self._listing
+        listing = self.listing
         listing.files.sort(key=lambda listed: _order(listed.relative))
         listing.names.sort(key=_order)
         listing.failures.sort(key=lambda failure: _order(failure.file))
@@ -174,21 +183,28 @@ class _Walk:
             if real in self._seen or real == self._out:
                 continue
             self._seen.add(real)
-            if current != self._top and is_results(current):
+            found = self._entries(current)
+            if current != self._top and RUN_FILE in found and is_results(current):
                 continue
-            try:
-                with os.scandir(current) as entries:
-                    found = sorted(entries, key=lambda entry: entry.name)
-            except OSError as exc:
-                self._fail(current, f"the folder cannot be read ({exc.strerror or exc})")
-                continue
-            for entry in found:
+            for name in sorted(found):
                 try:
-                    self._entry(entry, waiting)
+                    self.entry(found[name], waiting)
                 except OSError as exc:  # a link that leads to itself
-                    self._fail(Path(entry.path), f"cannot be looked at ({exc.strerror or exc})")
+                    path = Path(found[name].path)
+                    self._fail(path, f"cannot be looked at ({exc.strerror or exc})")
 
-    def _entry(self, entry: os.DirEntry[str], waiting: list[Path]) -> None:
+    def _entries(self, folder: Path) -> dict[str, os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return {entry.name: entry for entry in entries}
+        except OSError as exc:
+            # One that went since its parent was read is as if it had never been there.
+            if folder == self._top or not isinstance(exc, FileNotFoundError):
+                self._fail(folder, f"the folder cannot be read ({exc.strerror or exc})")
+            return {}
+
+    def entry(self, entry: os.DirEntry[str], waiting: list[Path]) -> None:
+        """Take one file in, or put a folder among those `waiting`. Raises OSError."""
         path = Path(entry.path)
         if entry.name.startswith(".") or entry.name.endswith(TEMPORARY_SUFFIX):
             return
@@ -198,23 +214,25 @@ class _Walk:
         suffix = path.suffix.lower()
         if suffix in self._unreadable:
             # Its name counts, so that results keep theirs on machines that can read it.
-            self._listing.names.append(self._relative(path))
+            self.listing.names.append(self._relative(path))
             self._fail(path, self._unreadable[suffix])
         elif suffix not in self._suffixes:
-            self._listing.ignored += 1
-        elif not entry.is_file():
+            self.listing.ignored += 1
+        elif entry.is_file():
+            self.add(path, entry)
+        elif os.path.lexists(path):  # else it went since its folder was read
             broken = entry.is_symlink() and not path.exists()
             self._fail(path, "a link that leads nowhere" if broken else "is no ordinary file")
-        else:
-            self._add(path)
 
-    def _add(self, path: Path) -> None:
-        relative = self._relative(path)
-        self._listing.files.append(Listed(path, relative))
-        self._listing.names.append(relative)
+    def add(self, path: Path, entry: os.DirEntry[str]) -> Listed | None:
+        """Take in a micrograph; None where it is left out after all. Raises OSError."""
+        listed = Listed(path, self._relative(path))
+        self.listing.files.append(listed)
+        self.listing.names.append(listed.relative)
+        return listed
 
     def _fail(self, path: Path, reason: str) -> None:
-        self._listing.failures.append(Failure(self._relative(path), "list", reason))
+        self.listing.failures.append(Failure(self._relative(path), "list", reason))
 
     def _relative(self, path: Path) -> str:
         return _display(path.relative_to(self._top).as_posix())

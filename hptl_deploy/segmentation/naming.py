@@ -39,10 +39,10 @@ def result_bases(names: Iterable[str]) -> dict[str, str]:
     parents: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
         parents[str(PurePosixPath(name).parent)].append(name)
-    folders = _safe_folders(parents)
+    folders = safe_folders(parents)
     bases = {}
     for parent, members in parents.items():
-        for name, base in _bases_of_folder(members).items():
+        for name, base in bases_of_folder(members).items():
             bases[name] = base if parent == "." else f"{folders[parent]}/{base}"
     return bases
 
@@ -61,6 +61,12 @@ def page_base(base: str, page: int, pages: int) -> str:
     return base if pages == 1 else f"{base}_p{page:04d}"
 
 
+def page_of(base: str) -> str | None:
+    """The base that has `base` for the name of a page, if there is one: `a` of `a_p0002`."""
+    page = _PAGE.fullmatch(base)
+    return page.group(1) if page else None
+
+
 def safe_part(part: str) -> str:
     """One file or folder name without what Windows forbids.
 
@@ -77,7 +83,8 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _mark(text: str) -> str:
+def mark(text: str) -> str:
+    """What tells `text` from others in a name."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
@@ -86,47 +93,48 @@ def _fit(part: str, original: str, limit: int) -> str:
     if len(part.encode("utf-8")) <= limit:
         return part
     cut = part.encode("utf-8")[: limit - 9].decode("utf-8", "ignore")
-    return f"{cut}-{_mark(original)}"
+    return f"{cut}-{mark(original)}"
 
 
-def _candidate(name: str, level: int) -> str:
+def candidate(name: str, level: int) -> str:
     """Level 0: the stem; 1: with its extension; 2: with a hash of the path as well."""
     path = PurePosixPath(name)
     part = safe_part(path.stem if level == 0 else path.name)
     if level == 2:
-        part = f"{_fit(part, name, _LONGEST_BASE - 9)}-{_mark(name)}"
+        part = f"{_fit(part, name, _LONGEST_BASE - 9)}-{mark(name)}"
     return _fit(part, name, _LONGEST_BASE)
 
 
-def _bases_of_folder(names: list[str]) -> dict[str, str]:
-    """Raise names in conflict, all of them at once, until there is no conflict."""
+def bases_of_folder(names: list[str]) -> dict[str, str]:
+    """The bases of one folder's inputs, without the folder.
+
+    Names in conflict are raised, all of them at once, until there is no conflict.
+    """
     levels = dict.fromkeys(names, 0)
-    stems = {fold(_candidate(name, 0)) for name in names}
+    stems = {fold(candidate(name, 0)) for name in names}
     for name in names:
-        page = _PAGE.fullmatch(fold(_candidate(name, 0)))
-        if page and page.group(1) in stems:
+        if page_of(fold(candidate(name, 0))) in stems:
             levels[name] = 1
     while raised := _in_conflict(levels):
         for name in raised:
             levels[name] += 1
-    return {name: _candidate(name, level) for name, level in levels.items()}
+    return {name: candidate(name, level) for name, level in levels.items()}
 
 
 def _in_conflict(levels: Mapping[str, int]) -> list[str]:
     """Who must take a longer name; nobody beyond level 2, which ends in its own hash."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, level in levels.items():
-        groups[fold(_candidate(name, level))].append(name)
+        groups[fold(candidate(name, level))].append(name)
     raised = []
     for key, members in groups.items():
-        page = _PAGE.fullmatch(key)
-        if len(members) > 1 or (page and page.group(1) in groups):
+        if len(members) > 1 or page_of(key) in groups:
             lowest = min(levels[name] for name in members)
             raised += [name for name in members if levels[name] == lowest < 2]
     return raised
 
 
-def _safe_folders(parents: Iterable[str]) -> dict[str, str]:
+def safe_folders(parents: Iterable[str]) -> dict[str, str]:
     """Every folder's place below the out folder, by its place below the input folder."""
     children: dict[str, set[str]] = defaultdict(set)
     for parent in parents:
@@ -138,12 +146,12 @@ def _safe_folders(parents: Iterable[str]) -> dict[str, str]:
     for parent in sorted(children, key=_depth):  # a parent is placed before its children
         groups: dict[str, list[str]] = defaultdict(list)
         for folder in sorted(children[parent]):
-            groups[fold(_safe_folder(PurePosixPath(folder).name))].append(folder)
+            groups[fold(safe_folder(PurePosixPath(folder).name))].append(folder)
         for members in groups.values():
             for folder in members:
-                part = _safe_folder(PurePosixPath(folder).name)
+                part = safe_folder(PurePosixPath(folder).name)
                 if len(members) > 1:
-                    part = f"{part}-{_mark(folder)}"
+                    part = f"{part}-{mark(folder)}"
                 above = safe[parent]
                 safe[folder] = part if above == "." else f"{above}/{part}"
     return safe
@@ -153,7 +161,8 @@ def _depth(folder: str) -> tuple[int, str]:
     return (0 if folder == "." else folder.count("/") + 1, folder)
 
 
-def _safe_folder(part: str) -> str:
+def safe_folder(part: str) -> str:
+    """One folder's name as a folder of results."""
     safe = _fit(safe_part(part), part, _LONGEST_BASE)
     # A folder called like a result would stand where that result belongs.
     if fold(safe).endswith(OUTPUT_ENDINGS) or fold(safe) in _OWN_FILES:
