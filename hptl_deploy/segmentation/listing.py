@@ -9,7 +9,7 @@ from pathlib import Path
 from hptl_deploy.datasets.description import DATA_SET_FILE, is_data_set
 from hptl_deploy.errors import InputError, UsageError
 from hptl_deploy.files import TEMPORARY_SUFFIX
-from hptl_deploy.results import RUN_FILE, is_results
+from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, is_results, read_run
 from hptl_deploy.segmentation.options import absolute
 
 
@@ -41,6 +41,8 @@ class Listing:
     """Every micrograph's `relative`, also of those that this run leaves out: names of
     results are decided from all of them."""
     failures: list[Failure] = field(default_factory=list)
+    elsewhere: list[Failure] = field(default_factory=list)
+    """Of a shard's share: failures that another shard may not meet, which they belong to."""
     ignored: int = 0
     """Files that are no micrographs."""
     notes: list[str] = field(default_factory=list)
@@ -55,9 +57,9 @@ class Listing:
 def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
     """The micrographs that `source`, a file or a folder, stands for.
 
-    Results (`out`, and every folder with our run.json), hidden files and half-written ones
-    are left out. Links to folders are followed unless they lead where the walk has been.
-    Of a data set the images are taken, of `split` if given, and not the labels.
+    Results (`out`, and every folder with our run.json or our shards), hidden files and
+    half-written ones are left out. Links to folders are followed unless they lead where the
+    walk has been. Of a data set the images are taken, of `split` if given, and not the labels.
 
     Raises InputError when `source` does not exist, is itself a results folder or holds no
     micrograph; UsageError for `split` without a data set; DataSetError.
@@ -70,8 +72,9 @@ def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
         )
     if source.is_dir():
         if is_results(source):
+            what = f"its {RUN_FILE}" if read_run(source) else f"its {SHARDS_FOLDER}"
             raise InputError(
-                f"{source}: is a results folder of hptl-deploy (it holds its {RUN_FILE})",
+                f"{source}: is a results folder of hptl-deploy (it holds {what})",
                 hint="Name the folder of the micrographs instead",
             )
         if is_data_set(source):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.errors import UsageError
 from hptl_deploy.files import sha256_json
+
+if TYPE_CHECKING:
+    from hptl_deploy.segmentation.sharding import Shard
 
 OVERLAYS = ("jpg", "png", "none")
 
@@ -43,6 +46,8 @@ class SegmentOptions:
     """Do again what is done already."""
     split: str | None = None
     """Only this split, where the input is a data set."""
+    shard: Shard | None = None
+    """Only this share of the inputs; the others are for other machines."""
 
     @property
     def out_folder(self) -> Path:
@@ -66,6 +71,11 @@ class SegmentOptions:
             raise UsageError(
                 f"--out {self.out}: is the folder of the micrographs themselves",
                 hint="Results need a folder of their own",
+            )
+        if self.shard is not None and source.is_file():
+            raise UsageError(
+                f"--shard {self.shard}: {self.input} is one file, and shards split a folder",
+                hint="Leave --shard out",
             )
 
     def settings(self) -> dict[str, Any]:

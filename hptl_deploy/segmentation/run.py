@@ -20,7 +20,7 @@ from hptl_deploy.files import remove_leftovers
 from hptl_deploy.results import RUN_FILE, read_run
 from hptl_deploy.segmentation.inference import Inference
 from hptl_deploy.segmentation.items import Clock, Job
-from hptl_deploy.segmentation.ledger import LEDGER_FILE, Ledger
+from hptl_deploy.segmentation.ledger import LEDGER_FILE, Ledger, read_entries
 from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.memory import check_tile, plan_memory
 from hptl_deploy.segmentation.naming import result_bases
@@ -28,6 +28,7 @@ from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.pipeline import run_stream
 from hptl_deploy.segmentation.reading import Reader
 from hptl_deploy.segmentation.record import RunRecord, result_list
+from hptl_deploy.segmentation.sharding import Shard, check_shards, share
 from hptl_deploy.segmentation.stages import ByteGate
 from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE, Tables
 from hptl_deploy.segmentation.writing import Writer
@@ -52,6 +53,8 @@ class RunSummary:
     failures: tuple[Failure, ...] = ()
     results: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     """`file`, `page` and `classes_file` (below `out`) of every field."""
+    shard: Shard | None = None
+    """The share of the inputs that all of this is about; None: all of them."""
 
     @property
     def exit_code(self) -> int:
@@ -88,14 +91,23 @@ def segment(
         from_option(options.pixel_size_um)
     out = options.out_folder
     listing = list_inputs(options.input, out, options.split)
+    if options.shard is not None:
+        listing = share(listing, options.shard)
     for note in listing.notes:
         sink.note(note)
     if options.pixel_size_um is None:  # else dataset.toml may change without any effect
         options = replace(options, data_set_pixel_size_um=listing.pixel_size_um)
     recorded = _open_results(out, options)
-    with Ledger(out) as ledger:
-        remove_leftovers(out)
-        run = _Run(options, engine, sink, stop, listing, out, ledger, recorded)
+    home = out if options.shard is None else options.shard.home(out)
+    if home != out:
+        recorded = _open_results(home, options)
+    with Ledger(home, out) as ledger:
+        check_shards(out, options.shard, options.input)
+        if home != out:
+            ledger.know(read_entries(out))
+        # In `out` there are other shards' half-written files, so those are left to merge.
+        remove_leftovers(home)
+        run = _Run(options, engine, sink, stop, listing, out, home, ledger, recorded)
         return run.go()
 
 
@@ -149,18 +161,19 @@ class _Run:
         stop: threading.Event,
         listing: Listing,
         out: Path,
+        home: Path,
         ledger: Ledger,
         recorded: dict[str, Any] | None,
     ) -> None:
         self.options, self.engine, self.sink, self.stop = options, engine, sink, stop
-        self.listing, self.out, self.ledger = listing, out, ledger
+        self.listing, self.out, self.home, self.ledger = listing, out, home, ledger
         self.memory = plan_memory(engine.info.device, self._recorded_memory(recorded))
         bases = result_bases(listing.names)
         self.jobs = [Job(listed, bases[listed.relative]) for listed in listing.files]
         self.clock = Clock()
-        self.tables = Tables(out, listing.order(), engine.model.card.phases)
+        self.tables = Tables(home, listing.order(), engine.model.card.phases)
         self.record = RunRecord(
-            out, options, engine, listing, bases, self.memory, self.tables, self.clock
+            home, options, engine, listing, bases, self.memory, self.tables, self.clock
         )
         self.reader = Reader(
             options, engine, self.memory, ledger, self.clock,
@@ -186,7 +199,8 @@ class _Run:
         except BaseException:
             self._write_if_possible()
             raise
-        self.ledger.sweep(job.listed.relative for job in self.jobs)
+        if self.options.shard is None:  # a shard does not know what the others own by now
+            self.ledger.sweep(job.listed.relative for job in self.jobs)
         state = "interrupted" if self._counts()["remaining"] else "finished"
         self._write(state)
         return RunSummary(
@@ -197,6 +211,7 @@ class _Run:
             fields=len(self.tables.all_rows()),
             failures=tuple(self.tables.all_failures()),
             results=tuple(result_list(self.tables)),
+            shard=self.options.shard,
         )
 
     def _recorded_memory(self, recorded: dict[str, Any] | None) -> object:
@@ -253,7 +268,7 @@ class _Run:
             self.tables.write()
         except OSError as exc:
             raise ResultsError(
-                f"{self.out}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
+                f"{self.home}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
                 f"({exc.strerror or exc})",
                 hint="Close programs that hold them open and run again; class maps are kept",
             ) from exc
