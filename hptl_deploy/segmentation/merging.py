@@ -2,10 +2,11 @@
 
 Merge takes the results folder's own lock and looks at every shard's, so nobody writes meanwhile.
 It begins nothing before everything is known to be in order; then, each step whole or not at all:
-the shards' lines go into the ledger, tables and run.json are written, what no input owns any more
-and half-written files go (no shard may judge of either: they may be another's), and last the
-shards' folders. Killed in between, it is started again. After it there is one ledger and one
-run.json, which has taken over what the shards' said, so any later run simply goes on from there.
+the shards' lines go into the ledger, tables are written, what no input owns any more and
+half-written files go (no shard may judge of either: they may be another's), run.json says that
+all is finished, and last the shards' folders go. Killed in between, it is started again. After
+it there is one ledger and one run.json, which has taken over what the shards' said, so any later
+run simply goes on from there.
 """
 
 from __future__ import annotations
@@ -158,11 +159,11 @@ class _Merge:
             write_json(self.out / RUN_FILE, {**document, "state": "running", "ended": None})
             self.ledger.extend(self._lines())
             self.tables.write()
+            self.ledger.sweep(sorted(files))
+            remove_leftovers(self.out)
             bases = {file: entry.base for file, entry in self.entries.items()}
             document |= results_document(self.tables, bases)
             write_json(self.out / RUN_FILE, document)
-            self.ledger.sweep(sorted(files))
-            remove_leftovers(self.out)
         except OSError as exc:
             raise ResultsError(
                 f"{self.out}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
