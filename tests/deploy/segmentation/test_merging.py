@@ -137,13 +137,24 @@ def test_merging_again_changes_nothing(mixed: Path, engine: Engine) -> None:
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_shards_that_went_on_after_a_merge_do_not_grow_the_ledger(
-    tmp_path: Path, engine: Engine
+def test_the_ledger_gets_every_line_once(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where merge was killed behind it, and where shards were run again after it."""
     source = folder_of(tmp_path / "in", 4)
-    for _ in range(2):
-        out = run_shards(source, engine, 2)
-        merge(out)
+    out = run_shards(source, engine, 2)
+
+    def killed(out: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, "remove_leftovers", killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge(out)
+    assert (out / "ledger.jsonl").read_bytes().count(b"\n") == 4
+    merge(out)
+    run_shards(source, engine, 2)
+    merge(out)
     assert (out / "ledger.jsonl").read_bytes().count(b"\n") == 4
 
 
