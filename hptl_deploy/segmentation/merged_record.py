@@ -10,7 +10,7 @@ from typing import Any
 from hptl_deploy.files import sha256_file
 from hptl_deploy.results import RUN_FILE, TOOL
 from hptl_deploy.segmentation.record import SCHEMA, now
-from hptl_deploy.segmentation.shard_checks import Document, Part
+from hptl_deploy.segmentation.shard_parts import Document, Part
 from hptl_deploy.segmentation.sharding import Shard
 
 _COMMON = ("split", "model", "phases", "settings", "settings_sha256")

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hptl_deploy.errors import InputError, ResultsError
 from hptl_deploy.files import remove_leftovers, write_json
@@ -26,13 +27,8 @@ from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.merged_record import are_recorded, merged_document
 from hptl_deploy.segmentation.record import result_list, results_document
 from hptl_deploy.segmentation.run import RunSummary
-from hptl_deploy.segmentation.shard_checks import (
-    Document,
-    Part,
-    current_entries,
-    problems,
-    read_part,
-)
+from hptl_deploy.segmentation.shard_checks import problems
+from hptl_deploy.segmentation.shard_parts import Part, current_entries, read_part
 from hptl_deploy.segmentation.sharding import Shard, form
 from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE, Tables
 from hptl_deploy.sink import Silent, Sink
@@ -43,7 +39,7 @@ class Merged:
     """A merged results folder."""
 
     summary: RunSummary
-    document: Document
+    document: dict[str, Any]
     """Its run.json."""
     already: bool
     """True where an earlier merge had done it."""

@@ -3,86 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from hptl_deploy.errors import ResultsError
-from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, read_run
-from hptl_deploy.segmentation.ledger import Entry, Ledger, is_being_written, read_entries
+from hptl_deploy.results import SHARDS_FOLDER
+from hptl_deploy.segmentation.ledger import Entry, Ledger, is_being_written
 from hptl_deploy.segmentation.naming import result_bases
-from hptl_deploy.segmentation.record import SCHEMA
+from hptl_deploy.segmentation.shard_parts import Document, Part
 from hptl_deploy.segmentation.sharding import Shard, shown
 
-Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One shard as it lies in its folder."""
-
-    shard: Shard
-    document: Document
-    """Its run.json."""
-    history: list[Entry]
-    """Its ledger, oldest line first."""
-
-    @property
-    def about(self) -> Document:
-        """What its run.json says of the shard."""
-        about: Document = self.document["shard"]
-        return about
-
-    @property
-    def finished(self) -> bool:
-        """True where nothing of it is left to do."""
-        return bool(self.document["state"] == "finished")
-
-    def done(self) -> list[str]:
-        """Its inputs that have results, in order."""
-        return list(dict.fromkeys(row["file"] for row in self.document.get("results", [])))
-
-
-def read_part(shard: Shard, home: Path) -> Part:
-    """A shard with its ledger. Raises ResultsError when it cannot be read."""
-    document = read_run(home)
-    if document is None or not _is_whole(document, shard):
-        raise ResultsError(
-            f"{home / RUN_FILE}: is not as this version writes it for shard {shard}",
-            hint="Run the shard again",
-        )
-    return Part(shard, document, read_entries(home))
-
-
-_FIELDS: dict[str, type] = {
-    "state": str, "started": str, "input": str, "counts": dict, "model": dict, "phases": list,
-    "settings": dict, "settings_sha256": str, "engine": dict, "versions": dict, "shard": dict,
-    "busy_seconds": dict,
-}  # fmt: skip
-"""What merge reads of a shard's run.json, and of its `shard`."""
-_SHARD_FIELDS: dict[str, type] = {
-    "listing_sha256": str, "names": list, "failures": list, "elsewhere": list,
-}  # fmt: skip
-
-
-def _is_whole(document: Document, shard: Shard) -> bool:
-    """True where run.json has the form of this schema and is the shard's."""
-    return (
-        document.get("schema") == SCHEMA
-        and all(isinstance(document.get(name), kind) for name, kind in _FIELDS.items())
-        and all(isinstance(document["shard"].get(n), kind) for n, kind in _SHARD_FIELDS.items())
-        and (document["shard"].get("number"), document["shard"].get("count"))
-        == (shard.number, shard.count)
-    )
-
-
-def current_entries(parts: Iterable[Part], out: Sequence[Entry]) -> dict[str, Entry]:
-    """What is known of each input: by its shard's ledger, else by the results folder's own."""
-    entries = {entry.file: entry for entry in out}
-    for part in parts:
-        entries |= {e.file: e for e in part.history if part.shard.takes(e.file)}
-    return entries
+_TOLD = 12
+"""Unfinished shards that are told one by one, each with its command."""
 
 
 def problems(
@@ -90,8 +21,9 @@ def problems(
 ) -> list[str]:
     """Everything that is wrong with the shards of `out`; `parts` holds at least one."""
     counts = {part.shard.count for part in parts}
-    found = _counts(out, parts) if len(counts) > 1 else _missing(out, parts)
-    found += _states(out, parts)
+    missing = _missing(out, parts) if len(counts) == 1 else {}
+    found = _counts(out, parts) if len(counts) > 1 else []
+    found += _in_short(missing | _states(out, parts))
     found += _differences(parts)
     if not found:  # names and results are those of one run only now
         found += _results(out, parts, entries, ledger)
@@ -125,31 +57,51 @@ def _counts(out: Path, parts: Sequence[Part]) -> list[str]:
     ]
 
 
-def _missing(out: Path, parts: Sequence[Part]) -> list[str]:
+def _missing(out: Path, parts: Sequence[Part]) -> dict[Shard, str]:
     count = parts[0].shard.count
     there = {part.shard.number for part in parts}
     missing = (Shard(n, count) for n in range(1, count + 1) if n not in there)
-    return [
-        f"shard {shard}: has not been run: {command(parts[0].document, shard, out)}"
+    return {
+        shard: f"shard {shard}: has not been run: {command(parts[0].document, shard, out)}"
         for shard in missing
-    ]
+    }
 
 
-def _states(out: Path, parts: Sequence[Part]) -> list[str]:
-    found = []
+def _states(out: Path, parts: Sequence[Part]) -> dict[Shard, str]:
+    found = {}
     for part in parts:
         again = command(part.document, part.shard, out)
         if is_being_written(part.shard.home(out)):
-            found.append(f"shard {part.shard}: is being run: wait until it ends")
+            found[part.shard] = f"shard {part.shard}: is being run: wait until it ends"
         elif part.document["state"] == "interrupted":
             left = part.document["counts"]["remaining"]
-            found.append(f"shard {part.shard}: was interrupted with {left} inputs left: {again}")
+            found[part.shard] = (
+                f"shard {part.shard}: was interrupted with {left} inputs left: {again}"
+            )
         elif not part.finished:
-            found.append(
+            found[part.shard] = (
                 f"shard {part.shard}: has not come to its end; if no machine is at it any more, "
                 f"run it again: {again}"
             )
     return found
+
+
+def _in_short(unfinished: Mapping[Shard, str]) -> list[str]:
+    """A cluster's time limit may have ended hundreds: the rest as numbers for an array job."""
+    rest = sorted(shard.number for shard in list(unfinished)[_TOLD:])
+    more = [f"{len(rest)} more shards are missing or have not come to their end: {_ranges(rest)}"]
+    return [*list(unfinished.values())[:_TOLD], *(more if rest else [])]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`1-3,7` of 1, 2, 3, 7, as `sbatch --array` takes it; `numbers` ascend."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def _model(document: Document) -> str:
