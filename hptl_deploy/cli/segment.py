@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,6 +126,8 @@ def show_summary(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -
         if counts[name]
     ]
     sink.say(f"micrographs: {', '.join(words)}")
+    if summary.throughput.get("bottleneck"):  # merge has none
+        sink.say(_speed(summary.throughput))
     if summary.area_fractions:
         sink.table(
             f"area fraction, mean over {summary.fields} fields",
@@ -142,10 +144,20 @@ def show_summary(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -
         )
 
 
+def _speed(throughput: dict[str, Any]) -> str:
+    """`0.21 pages/s, 1.03 Mpx/s; the engine was the slowest stage`."""
+    from hptl_deploy.segmentation.clock import STAGES
+
+    pages, pixels = throughput["pages_per_second"], throughput["megapixels_per_second"]
+    slowest = STAGES[throughput["bottleneck"]]
+    return f"speed: {pages:.2f} pages/s, {pixels:.2f} Mpx/s; {slowest} was the slowest stage"
+
+
 def _document(summary: RunSummary, engine: Engine) -> dict[str, object]:
     """The JSON form of the summary."""
     return {
         **summary_document(summary),
+        "throughput": summary.throughput,
         "shard": None if summary.shard is None else str(summary.shard),
         "model": {"name": engine.model.card.name, "sha256": engine.model.sha256},
         "engine": engine.info.to_json(),

@@ -12,6 +12,7 @@ run simply goes on from there.
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, read_run, shard_homes
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Entry, Ledger, is_being_written
 from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.merged_record import are_recorded, merged_document
+from hptl_deploy.segmentation.mosaic import BANDS_FOLDER
 from hptl_deploy.segmentation.record import result_list, results_document
 from hptl_deploy.segmentation.run import RunSummary
 from hptl_deploy.segmentation.shard_checks import problems
@@ -94,6 +96,7 @@ def _retire(out: Path) -> None:
             continue
         for name in (FIELDS_FILE, FAILURES_FILE, LEDGER_FILE, RUN_FILE):
             (home / name).unlink(missing_ok=True)
+        shutil.rmtree(home / BANDS_FOLDER, ignore_errors=True)  # of mosaics that failed
         with suppress(OSError):
             home.rmdir()
     with suppress(OSError):

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hptl_deploy.datasets.description import DATA_SET_FILE
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
-from hptl_deploy.segmentation.items import Clock, Failed, Frame, Job, Skipped, reason
+from hptl_deploy.segmentation.clock import Clock
+from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
 from hptl_deploy.segmentation.memory import MemoryPlan
+from hptl_deploy.segmentation.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.stages import ByteGate, Cancelled
+from hptl_deploy.tiling import Region
 
-Read = Frame | Skipped | Failed
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Read = Frame | Kept | Skipped | Failed
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Makes the stream's items from its jobs, in order, one job after the other."""
+    """Makes the stream's items from its jobs; several threads may each take some of them."""
 
     options: SegmentOptions
     engine: Engine
     memory: MemoryPlan
     ledger: Ledger
+    mosaics: Mosaics
     clock: Clock
     gate: ByteGate
     stop: threading.Event
     """No further job is begun once this is set."""
 
-    def items(self, jobs: Sequence[Job]) -> Iterator[Read]:
+    def items(self, jobs: Iterable[Job]) -> Iterator[Read]:
         """Every job's frames, or the word that it is skipped or failed."""
         for job in jobs:
             if self.stop.is_set():
@@ -47,7 +57,7 @@ class Reader:
                 # Readers of damaged files raise what they like; one file must not end a run.
                 yield Failed(job, "read", reason(exc))
 
-    def _job(self, job: Job) -> Iterator[Frame | Skipped]:
+    def _job(self, job: Job) -> Iterator[Frame | Kept | Skipped]:
         path = job.listed.path
         with self.clock.busy("read"):
             stamp = _stamp(path)
@@ -63,34 +73,58 @@ class Reader:
         with opened as micrograph:
             yield from self._pages(job, micrograph, stamp)
 
-    def _pages(self, job: Job, micrograph: Micrograph, stamp: tuple[int, int]) -> Iterator[Frame]:
+    def _pages(
+        self, job: Job, micrograph: Micrograph, stamp: tuple[int, int]
+    ) -> Iterator[Frame | Kept]:
         pages = len(micrograph.pages)
         if pages == 0:
             raise MicrographError("holds no micrograph")
         for number, page in enumerate(micrograph.pages, 1):
-            frame = self._frame(job, page, number, pages)
-            if _stamp(job.listed.path) != stamp:
-                frame.leave()
-                raise MicrographError(
-                    "was changed while it was being read",
-                    hint="Run again when it is complete",
-                )
-            yield frame
-            if job.abandoned:
-                return
+            of = self._page_of(job, page, number, pages)
+            items = self._whole(of, page) if of.plan.band is None else self._bands(of, page)
+            for item in items:
+                if _stamp(job.listed.path) != stamp:
+                    if isinstance(item, Frame):
+                        item.leave()
+                    raise MicrographError(
+                        "was changed while it was being read",
+                        hint="Run again when it is complete",
+                    )
+                yield item
+                if job.abandoned:
+                    return
 
-    def _frame(self, job: Job, page: Page, number: int, pages: int) -> Frame:
+    def _page_of(self, job: Job, page: Page, number: int, pages: int) -> PageOf:
         plan = self.memory.plan(page.height, page.width, self.engine.capacity, self.options.tile)
-        held = self.memory.held(page.height, page.width)
+        return PageOf(job, number, pages, plan, self._calibration(page))
+
+    def _whole(self, of: PageOf, page: Page) -> Iterator[Frame]:
+        (area,) = of.plan.areas
+        yield self._frame(of, area, page.read)
+
+    def _bands(self, of: PageOf, page: Page) -> Iterator[Frame | Kept]:
+        mosaic, plan = self.mosaics.of(of), of.plan
+        self.memory.check_bands(page, plan, self.engine.capacity)
+        with page.bands(2 * plan.halo) as bands:
+            for area in plan.areas:
+                with self.clock.busy("read"):
+                    there = not self.options.overwrite and mosaic.has(area)
+                if there:
+                    yield Kept(of, area)
+                else:
+                    rows = plan.rows_for(area)
+                    yield self._frame(of, area, partial(bands.read, rows.y0, rows.y1))
+
+    def _frame(self, of: PageOf, area: Region, read: Callable[[], NDArray[np.uint8]]) -> Frame:
+        held = self.memory.held(of.plan)
         self.gate.enter(held)
         try:
             with self.clock.busy("read"):
-                pixels = page.read()
+                pixels = read()
         except BaseException:
             self.gate.leave(held)
             raise
-        calibration = self._calibration(page)
-        return Frame(job, number, pages, pixels, plan, calibration, self.gate, held)
+        return Frame(of, area, of.plan.rows_for(area), pixels, self.gate, held)
 
     def _calibration(self, page: Page) -> Calibration:
         """By option, else by the file, else by the data set's description."""

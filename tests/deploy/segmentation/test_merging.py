@@ -16,6 +16,7 @@ from hptl_deploy.files import TEMPORARY_SUFFIX
 from hptl_deploy.segmentation import SegmentOptions, merging, segment
 from hptl_deploy.segmentation.ledger import Ledger
 from hptl_deploy.segmentation.merging import merge
+from hptl_deploy.segmentation.mosaic import BANDS_FOLDER
 from hptl_deploy.segmentation.sharding import Shard
 from support.drawings import blobs, folder_of, save
 from support.shards import content, one, owned, run_json, run_shards, table
@@ -201,8 +202,12 @@ def test_half_written_files_go_once_nobody_writes(tmp_path: Path, engine: Engine
     out = run_shards(folder_of(tmp_path / "in", 2), engine, 2)
     half = out / f".0123456789abcdef-1{TEMPORARY_SUFFIX}"
     half.write_bytes(b"half")
+    band = Shard(1, 2).home(out) / BANDS_FOLDER / "0123" / "0000.classes"  # of a mosaic that failed
+    band.parent.mkdir(parents=True)
+    band.write_bytes(b"band")
     merge(out)
     assert not half.exists()
+    assert not (out / "shards").exists()
 
 
 STEPS = [("write_json", 0), ("write_json", 1), ("remove_leftovers", 0), ("_retire", 0)]
