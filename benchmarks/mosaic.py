@@ -99,7 +99,8 @@ def differing(model: Path, mosaic: Path, out: Path) -> tuple[int, int]:
         pixels = micrograph.pages[0].read()
     with open_engine(load_model(model), "cpu", "fp32", ON_CPU) as engine:
         card = engine.model.card
-        plan = FramePlan(*pixels.shape[:2], card.stride, card.halo, None)
+        height, width, _ = pixels.shape
+        plan = FramePlan(height, width, card.stride, card.halo, None)
         right = classify(engine, pixels, plan)[0]
     found: NDArray[np.uint8] = tifffile.imread(out / f"{mosaic.stem}_classes.tif")
     return int((found != right).sum()), right.size

@@ -78,7 +78,8 @@ def read(path: Path) -> NDArray[np.uint8]:
 def whole(engine: Engine, pixels: NDArray[np.uint8]) -> FramePlan:
     """One call for all of it."""
     card = engine.model.card
-    return FramePlan(*pixels.shape[:2], card.stride, card.halo, None)
+    height, width, _ = pixels.shape
+    return FramePlan(height, width, card.stride, card.halo, None)
 
 
 def bare_engine(engine: Engine, paths: list[Path]) -> Contender:

@@ -89,7 +89,7 @@ class RunError(InputError):
     """A training run's folder."""
 
 
-class ResultsError(InputError):
+class ResultsError(_ProblemsError):
     """A results folder."""
 
 

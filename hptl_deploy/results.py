@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ TOOL = "hptl-deploy segment"
 """Marks a run.json as ours, and its folder as results."""
 
 RUN_FILE = "run.json"
+
+SHARDS_FOLDER = "shards"
+"""Below a results folder: one folder for each shard, `<number>-of-<count>`, until it is merged."""
+_SHARD_HOME = re.compile(r"([1-9][0-9]*)-of-([1-9][0-9]*)")
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -22,5 +27,23 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 
 def is_results(folder: Path) -> bool:
-    """True where `folder` holds a run.json of ours."""
-    return read_run(folder) is not None
+    """True where `folder` holds a run.json of ours, or shards with one that are not merged yet."""
+    return read_run(folder) is not None or any(
+        read_run(home) is not None for home in shard_homes(folder).values()
+    )
+
+
+def shard_homes(folder: Path) -> dict[tuple[int, int], Path]:
+    """The folders of shards in a results folder by (number, count), in order; few or none.
+
+    One without a run.json may be a shard that is about to begin, or results of micrographs in a
+    folder of that name.
+    """
+    try:
+        names = sorted(path.name for path in (folder / SHARDS_FOLDER).iterdir())
+    except OSError:
+        return {}
+    found = {}
+    for match in filter(None, map(_SHARD_HOME.fullmatch, names)):
+        found[int(match[2]), int(match[1])] = folder / SHARDS_FOLDER / match.string
+    return {(number, count): found[count, number] for count, number in sorted(found)}

@@ -20,6 +20,7 @@ from hptl_deploy.cli.evaluate import evaluate
 from hptl_deploy.cli.export import export
 from hptl_deploy.cli.features import features
 from hptl_deploy.cli.info import info
+from hptl_deploy.cli.merge import merge
 from hptl_deploy.cli.output import JsonOption, Output
 from hptl_deploy.cli.segment import segment
 from hptl_deploy.cli.synth import synth
@@ -50,7 +51,8 @@ app = typer.Typer(
     "ONNX model and measured phase fractions out.",
 )
 _COMMANDS = (
-    demo, synth, train, compare, export, segment, evaluate, features, info, use, doctor, bench,
+    demo, synth, train, compare, export, segment, merge, evaluate, features, info, use, doctor,
+    bench,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)

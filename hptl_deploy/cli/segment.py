@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,19 @@ def segment(
         str | None,
         typer.Option("--split", help="train, val or test, where INPUT is a data set."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on with what arrives in the folder, until Ctrl-C.")
+    ] = False,
+    stable: Annotated[
+        float,
+        typer.Option("--stable", help="With --watch: seconds that a file must lie untouched."),
+    ] = 5.0,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", metavar="I/N", help="Only the I-th of N shares of the folder, such as 3/8."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment micrographs: class maps, overlays and area fractions.
@@ -71,10 +85,20 @@ def segment(
     Started again, it goes on where it was stopped. Ctrl-C finishes what is in hand.
 
     Example: hptl-deploy segment micrographs --pixel-size 0.25
+
+    With --watch a folder is segmented while the microscope fills it; files that are still being
+    written are left until they are complete.
+
+    Several machines share a folder with --shard 1/8, --shard 2/8 and so on; all write into one
+    results folder, and when all are done `hptl-deploy merge micrographs-segmented` joins their
+    tables. As a SLURM array of 8 jobs:
+
+    sbatch --array=1-8 --wrap 'hptl-deploy segment micrographs --shard $SLURM_ARRAY_TASK_ID/8'
     """
     from hptl_deploy.interrupts import stop_on_signals
     from hptl_deploy.segmentation import SegmentOptions
     from hptl_deploy.segmentation import segment as run
+    from hptl_deploy.segmentation.sharding import parse_shard
 
     sink = output(context, as_json=as_json)
     options = SegmentOptions(
@@ -86,6 +110,9 @@ def segment(
         confidence=confidence,
         overwrite=overwrite,
         split=split,
+        watch=watch,
+        stable_seconds=stable,
+        shard=None if shard is None else parse_shard(shard),
     )
     options.check()
     with (
@@ -95,13 +122,13 @@ def segment(
         stop_on_signals("the micrographs in hand") as stop,
     ):
         summary = run(options, engine, sink, stop)
-        _show(summary, engine.model.card.phases, sink)
+        show_summary(summary, engine.model.card.phases, sink)
         sink.document(_document(summary, engine))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 
 
-def _show(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
+def show_summary(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
     """The human form of the summary."""
     counts = summary.counts
     words = [f"{counts['done']} done"]
@@ -111,7 +138,7 @@ def _show(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
         if counts[name]
     ]
     sink.say(f"micrographs: {', '.join(words)}")
-    if summary.throughput["bottleneck"]:
+    if summary.throughput.get("bottleneck"):  # merge has none
         sink.say(_speed(summary.throughput))
     if summary.area_fractions:
         sink.table(
@@ -122,6 +149,11 @@ def _show(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
     if summary.state == "interrupted":
         sink.say("interrupted; the same command goes on from here")
     sink.say(f"results: {summary.out}")
+    if summary.shard is not None and summary.state == "finished":
+        sink.say(
+            f"shard {summary.shard} has ended; once all {summary.shard.count} have: "
+            f"hptl-deploy merge {shlex.quote(str(summary.out))}"
+        )
 
 
 def _speed(throughput: dict[str, Any]) -> str:
@@ -136,15 +168,23 @@ def _speed(throughput: dict[str, Any]) -> str:
 def _document(summary: RunSummary, engine: Engine) -> dict[str, object]:
     """The JSON form of the summary."""
     return {
+        **summary_document(summary),
+        "throughput": summary.throughput,
+        "shard": None if summary.shard is None else str(summary.shard),
+        "model": {"name": engine.model.card.name, "sha256": engine.model.sha256},
+        "engine": engine.info.to_json(),
+    }
+
+
+def summary_document(summary: RunSummary) -> dict[str, object]:
+    """What `segment` and `merge` both say under --json."""
+    return {
         "out": str(summary.out),
         "state": summary.state,
         "exit_code": summary.exit_code,
         "counts": summary.counts,
         "fields": summary.fields,
-        "throughput": summary.throughput,
         "mean_area_fractions": summary.area_fractions,
-        "model": {"name": engine.model.card.name, "sha256": engine.model.sha256},
-        "engine": engine.info.to_json(),
         "failures": [vars(failure) for failure in summary.failures],
         "results": list(summary.results),
     }

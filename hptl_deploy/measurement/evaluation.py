@@ -14,7 +14,7 @@ from hptl_deploy.datasets.labels import LABEL_SUFFIXES, LabelCode, read_labels
 from hptl_deploy.errors import DataSetError, InputError, ResultsError
 from hptl_deploy.measurement.scores import Confusion
 from hptl_deploy.phases import IGNORE, Phase, phases_from_json
-from hptl_deploy.results import read_run
+from hptl_deploy.results import read_run, shard_homes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +79,7 @@ def evaluate(results: Path, truth: Path, split: str | None = None) -> Evaluation
     micrograph of the truth has a class map.
     """
     run = read_run(results)
+    _check_merged(results, run)
     found = _class_maps(results, run)
     run_phases = None if run is None else phases_from_json(run.get("phases"), str(results))
     if is_data_set(truth):
@@ -133,6 +134,21 @@ def _score(
             hint="Segment them, or name with --split what was segmented",
         )
     return evaluation
+
+
+def _check_merged(results: Path, run: dict[str, Any] | None) -> None:
+    """Raise ResultsError for results that shards are still making, or one of these shards."""
+    if any(read_run(home) for home in shard_homes(results).values()):
+        raise ResultsError(
+            f"results {results}: hold shards that are not merged yet",
+            hint=f"Join them first with `hptl-deploy merge {results}`",
+        )
+    if run is not None and "shard" in run:
+        out = results.absolute().parents[1]
+        raise ResultsError(
+            f"results {results}: is what one shard of {out} notes down",
+            hint=f"Join the shards with `hptl-deploy merge {out}` and evaluate that",
+        )
 
 
 def _class_maps(results: Path, run: dict[str, Any] | None) -> dict[str, Path]:

@@ -35,13 +35,12 @@ from hptl_deploy.segmentation.items import Job
 from hptl_deploy.segmentation.late_names import LateNames
 from hptl_deploy.segmentation.listing import TOP, Failure, Listed, Listing
 from hptl_deploy.segmentation.looks import LookingWalk, Stopped, file_system_time
+from hptl_deploy.segmentation.options import STABLE_SECONDS
 from hptl_deploy.segmentation.seen import SeenFile, SeenFiles
 from hptl_deploy.segmentation.watchable import check_watchable, unreadable
 
 POLL_SECONDS = 2.0
 """From one walk over the folder to the next."""
-STABLE_SECONDS = 5.0
-"""So long nobody may have written to a file. Writers pause: between pages, on busy shares."""
 
 # Waits are cut into pieces this long, so that whoever ends the watch never waits for it.
 _PIECE_SECONDS = 0.1

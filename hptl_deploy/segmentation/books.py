@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,15 +41,30 @@ class Books:
         model_sha256: str,
         settings_sha256: str,
         advance: Callable[[float, str, Failure | None], None],
+        finished: Callable[[Job, bool], None] = lambda job, failed: None,
     ) -> None:
-        """`advance` is told about progress: a share of an input, its name, its failure if any."""
+        """`advance` is told about progress: a share of an input, its name, its failure if any.
+
+        `finished` is told about every input that is over, and whether it failed.
+        """
         self._out, self._ledger, self._tables, self._clock = out, ledger, tables, clock
         self._model_sha256, self._settings_sha256 = model_sha256, settings_sha256
-        self._advance = advance
+        self._advance, self._finished = advance, finished
         self._lock = threading.Lock()
         self._parts: dict[str, _Parts] = {}
-        self.counts: Counter[str] = Counter()
+        self._outcomes: dict[str, str] = {}
+        """The newest of every input: in a watched folder it may come again."""
+
+    @property
+    def counts(self) -> Counter[str]:
         """`done`, `skipped` and `failed` inputs."""
+        return Counter(self._outcomes.values())
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """No other thread changes ledger or tables inside."""
+        with self._lock:
+            yield
 
     def skipped(self, job: Job, entry: Entry) -> None:
         """An earlier run has done `job`."""
@@ -130,10 +145,11 @@ class Books:
         self, job: Job, outcome: str, rows: list[dict[str, Any]], failure: Failure | None = None
     ) -> None:
         name = job.listed.relative
-        self.counts[outcome] += 1
+        self._outcomes[name] = outcome
         self._tables.rows[name] = rows
         self._tables.failures.pop(name, None)
         if failure is not None:
             self._tables.failures[name] = failure
         advanced = self._parts.pop(name, _Parts()).advanced
         self._advance(1.0 - advanced, name, failure)
+        self._finished(job, failure is not None)

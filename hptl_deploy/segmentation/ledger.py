@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from hptl_deploy.segmentation.naming import fold
 
 LEDGER_FILE = "ledger.jsonl"
 _SCHEMA = 1
+_AT_ONCE = 1000  # lines of a kilobyte or so each
 # Where the lock lies in the file: beyond any ledger, since Windows forbids others to read
 # bytes that are locked.
 _LOCK_AT = 1 << 40
@@ -50,12 +51,14 @@ class Entry:
 class Ledger(Closes):
     """The ledger of one results folder; a context manager that keeps other runs out."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, results: Path | None = None) -> None:
         """Read the ledger in `folder`, dropping a torn last line.
 
-        Raises ResultsError when it cannot be opened or another run holds it.
+        `results` is where the results lie, if not in `folder` as well. Raises ResultsError
+        when it cannot be opened or another run holds it.
         """
         self._folder = folder
+        self._results = results or folder
         self._path = folder / LEDGER_FILE
         self._entries: dict[str, Entry] = {}
         self._owners: dict[str, str] = {}
@@ -71,6 +74,20 @@ class Ledger(Closes):
         except BaseException:
             self._file.close()
             raise
+
+    def know(self, earlier: Iterable[Entry]) -> None:
+        """Take entries of another ledger for older than all of this one's, without a line here."""
+        for entry in earlier:
+            self._take(entry)
+        self._load()
+
+    def newest(self, file: str) -> Entry | None:
+        """The newest entry of an input, whoever has overwritten its results."""
+        return self._entries.get(file)
+
+    def entries(self) -> list[Entry]:
+        """The newest of every input."""
+        return list(self._entries.values())
 
     def entry(self, file: str) -> Entry | None:
         """The newest entry of an input, if its results have not been overwritten since."""
@@ -94,15 +111,27 @@ class Ledger(Closes):
 
         Raises ResultsError when that is not possible: without a ledger a run cannot go on.
         """
-        line = json.dumps({"schema": _SCHEMA, **asdict(entry)}, ensure_ascii=False)
+        self.extend([entry])
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Add lines, many in one go. Raises ResultsError as `append`."""
+        for start in range(0, len(entries), _AT_ONCE):
+            self._extend(entries[start : start + _AT_ONCE])
+
+    def _extend(self, entries: Sequence[Entry]) -> None:
+        lines = (
+            json.dumps({"schema": _SCHEMA, **asdict(entry)}, ensure_ascii=False) + "\n"
+            for entry in entries
+        )
         try:
-            self._write(line.encode("utf-8") + b"\n")
+            self._write("".join(lines).encode("utf-8"))
         except OSError as exc:
             raise ResultsError(
                 f"{self._path}: cannot be written ({exc.strerror or exc}), so the run stops",
                 hint="What is done stays done; start it again when the folder can be written",
             ) from exc
-        self._take(entry)
+        for entry in entries:
+            self._take(entry)
 
     def sweep(self, files: Iterable[str]) -> int:
         """Delete results that inputs among `files` once had and no input has now.
@@ -118,7 +147,7 @@ class Ledger(Closes):
                 if entry and fold(name) in {fold(output) for output in entry.outputs}:
                     continue
                 if self._size(name) == size:
-                    (self._folder / name).unlink(missing_ok=True)
+                    (self._results / name).unlink(missing_ok=True)
                     swept += 1
                 del self._claimed[file][name]
         return swept
@@ -129,7 +158,7 @@ class Ledger(Closes):
 
     def _size(self, name: str) -> int | None:
         try:
-            return (self._folder / name).stat().st_size
+            return (self._results / name).stat().st_size
         except OSError:
             return None
 
@@ -166,23 +195,62 @@ class Ledger(Closes):
 
     def _lock(self) -> None:
         """Released by the system when the process ends, however it ends."""
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                self._file.seek(_LOCK_AT)
-                msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as exc:
+        if not _lock(self._file):
             raise ResultsError(
                 f"{self._folder}: another run is writing these results",
                 hint="Wait until it ends, or choose another --out",
-            ) from exc
-        except OSError:
-            pass  # a file system without locks, as some network ones are
+            )
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """All entries of the ledger in `folder`, oldest first; none where there is no ledger.
+
+    Raises ResultsError when it cannot be read.
+    """
+    try:
+        content = (folder / LEDGER_FILE).read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise ResultsError(f"{folder / LEDGER_FILE}: cannot be read ({exc.strerror})") from exc
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    return [entry for entry in map(_parse, lines) if entry is not None]
+
+
+def is_being_written(folder: Path) -> bool:
+    """True while a run holds the ledger in `folder`; False where there is none.
+
+    False, too, where the file system has no locks, or does not show them to other machines.
+    """
+    try:
+        file = (folder / LEDGER_FILE).open("rb", buffering=0)
+    except OSError:
+        return False
+    with file:
+        return not _lock(file, shared=True)
+
+
+def _lock(file: BinaryIO, *, shared: bool = False) -> bool:
+    """Take the lock on an open ledger; False where another process has it.
+
+    `shared` is for looking whether it is free: any number may look at once.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(_LOCK_AT)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass  # a file system without locks, as some network ones are
+    return True
 
 
 def _parse(line: bytes) -> Entry | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hptl_deploy.datasets.description import DATA_SET_FILE, is_data_set
 from hptl_deploy.errors import InputError, UsageError
 from hptl_deploy.files import TEMPORARY_SUFFIX
-from hptl_deploy.results import RUN_FILE, is_results
+from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, is_results, read_run
 from hptl_deploy.segmentation.options import absolute
 
 TOP = "."
@@ -44,23 +45,26 @@ class Listing:
     """Every micrograph's `relative`, also of those that this run leaves out: names of
     results are decided from all of them."""
     failures: list[Failure] = field(default_factory=list)
+    elsewhere: list[Failure] = field(default_factory=list)
+    """Of a shard's share: failures that another shard may not meet, which they belong to."""
     ignored: int = 0
     """Files that are no micrographs."""
     notes: list[str] = field(default_factory=list)
     pixel_size_um: float | None = None
     """What the data set's description says of its images; None where there is none."""
 
-    def order(self) -> list[str]:
-        """Every name that a table may hold a row of, in the order of its rows."""
-        return sorted({*self.names, *(failure.file for failure in self.failures)}, key=_order)
+    def order(self, more: Iterable[str] = ()) -> list[str]:
+        """Every name that a table may hold a row of, and `more`, in the order of its rows."""
+        failed = (failure.file for failure in self.failures)
+        return sorted({*self.names, *failed, *more}, key=_order)
 
 
 def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
     """The micrographs that `source`, a file or a folder, stands for.
 
-    Results (`out`, and every folder with our run.json), hidden files and half-written ones
-    are left out. Links to folders are followed unless they lead where the walk has been.
-    Of a data set the images are taken, of `split` if given, and not the labels.
+    Results (`out`, and every folder with our run.json or our shards), hidden files and
+    half-written ones are left out. Links to folders are followed unless they lead where the
+    walk has been. Of a data set the images are taken, of `split` if given, and not the labels.
 
     Raises InputError when `source` does not exist, is itself a results folder or holds no
     micrograph; UsageError for `split` without a data set; DataSetError.
@@ -88,8 +92,9 @@ def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
 def refuse_results(source: Path) -> None:
     """Raise InputError where `source` holds results of this program."""
     if is_results(source):
+        what = f"its {RUN_FILE}" if read_run(source) else f"its {SHARDS_FOLDER}"
         raise InputError(
-            f"{source}: is a results folder of hptl-deploy (it holds its {RUN_FILE})",
+            f"{source}: is a results folder of hptl-deploy (it holds {what})",
             hint="Name the folder of the micrographs instead",
         )
 
@@ -184,7 +189,8 @@ class Walk:
                 continue
             self._seen.add(real)
             found = self._entries(current)
-            if current != self._top and RUN_FILE in found and is_results(current):
+            ours = RUN_FILE in found or SHARDS_FOLDER in found
+            if current != self._top and ours and is_results(current):
                 continue
             for name in sorted(found):
                 try:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.errors import UsageError
 from hptl_deploy.files import sha256_json
+
+if TYPE_CHECKING:
+    from hptl_deploy.segmentation.sharding import Shard
+
+STABLE_SECONDS = 5.0
+"""Writers pause: between pages, on busy shares."""
 
 OVERLAYS = ("jpg", "png", "none")
 
@@ -43,6 +49,12 @@ class SegmentOptions:
     """Do again what is done already."""
     split: str | None = None
     """Only this split, where the input is a data set."""
+    watch: bool = False
+    """Go on with what arrives in the folder, until stopped."""
+    stable_seconds: float = STABLE_SECONDS
+    """With `watch`: so long nobody may have written to a file."""
+    shard: Shard | None = None
+    """Only this share of the inputs; the others are for other machines."""
 
     @property
     def out_folder(self) -> Path:
@@ -66,6 +78,20 @@ class SegmentOptions:
             raise UsageError(
                 f"--out {self.out}: is the folder of the micrographs themselves",
                 hint="Results need a folder of their own",
+            )
+        if self.watch and self.shard is not None:
+            raise UsageError(
+                f"--watch: not together with --shard {self.shard}, which splits what is there",
+                hint="Leave one of them out",
+            )
+        if self.stable_seconds <= 0:
+            raise UsageError(
+                f"--stable {self.stable_seconds:g}: expected a number of seconds above 0"
+            )
+        if self.shard is not None and source.is_file():
+            raise UsageError(
+                f"--shard {self.shard}: {self.input} is one file, and shards split a folder",
+                hint="Leave --shard out",
             )
 
     def settings(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from hptl_deploy.segmentation.clock import Clock
@@ -56,19 +56,20 @@ class Shared(Generic[T]):
 
 
 def run_stream(
-    jobs: Iterable[Job],
+    jobs: Callable[[Stages], Iterable[Job]],
     reader: Reader,
     writer: Writer,
     inference: Inference,
     clock: Clock,
     stop: threading.Event,
 ) -> None:
-    """Work through `jobs`. Once `stop` is set, inputs that the engine has not begun are left.
+    """Work through the `jobs`, which may guard themselves with the stages.
 
-    Raises what ended the run: ResultsError when the ledger cannot be written.
+    Once `stop` is set, inputs that the engine has not begun are left. Raises what ended the run:
+    ResultsError when the ledger cannot be written.
     """
-    shared = Shared(jobs)
     with clock.running(), Stages() as stages:
+        shared = Shared(jobs(stages))
         stages.guard(reader.gate)
         frames = stages.source("read", lambda: reader.items(shared), _DEPTH, clock.threads["read"])
         solved = stages.sink("write", writer.take, _DEPTH, clock.threads["write"])

@@ -16,13 +16,14 @@ from hptl_deploy.engines.base import Engine
 from hptl_deploy.files import write_json
 from hptl_deploy.results import RUN_FILE, TOOL
 from hptl_deploy.segmentation.clock import Clock
-from hptl_deploy.segmentation.listing import Listing
+from hptl_deploy.segmentation.inputs import Inputs
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.naming import renamed
 from hptl_deploy.segmentation.options import SegmentOptions
+from hptl_deploy.segmentation.sharding import shard_document
 from hptl_deploy.segmentation.tables import Tables
 
-_SCHEMA = 1
+SCHEMA = 1
 
 
 def now() -> str:
@@ -37,9 +38,7 @@ class RunRecord:
     out: Path
     options: SegmentOptions
     engine: Engine
-    listing: Listing
-    bases: Mapping[str, str]
-    """Beginning of the results' names, by input."""
+    inputs: Inputs
     memory: MemoryPlan
     tables: Tables
     clock: Clock
@@ -50,7 +49,7 @@ class RunRecord:
         model = self.engine.model
         document = {
             "tool": TOOL,
-            "schema": _SCHEMA,
+            "schema": SCHEMA,
             "state": state,
             "started": self.started,
             "ended": None if state == "running" else now(),
@@ -72,19 +71,23 @@ class RunRecord:
             "busy_seconds": self.clock.seconds(),
             "throughput": self.clock.to_json(),
         }
+        if self.options.shard is not None:
+            document["shard"] = shard_document(self.options.shard, self.inputs.listing, self.tables)
         if state != "running":
-            document |= self._results()
+            document |= results_document(self.tables, self.inputs.bases)
         write_json(self.out / RUN_FILE, document)
 
-    def _results(self) -> dict[str, Any]:
-        rows = self.tables.all_rows()
-        done = {row["file"] for row in rows}
-        return {
-            "calibration_sources": dict(Counter(row["pixel_size_source"] for row in rows)),
-            "mean_area_fractions": self.tables.mean_area_fractions(),
-            "renamed": {name: base for name, base in renamed(self.bases).items() if name in done},
-            "results": result_list(self.tables),
-        }
+
+def results_document(tables: Tables, bases: Mapping[str, str]) -> dict[str, Any]:
+    """What run.json says of what came out; `bases` begin the results' names, by input."""
+    rows = tables.all_rows()
+    done = {row["file"] for row in rows}
+    return {
+        "calibration_sources": dict(Counter(row["pixel_size_source"] for row in rows)),
+        "mean_area_fractions": tables.mean_area_fractions(),
+        "renamed": {name: base for name, base in renamed(bases).items() if name in done},
+        "results": result_list(tables),
+    }
 
 
 def result_list(tables: Tables) -> list[dict[str, Any]]:

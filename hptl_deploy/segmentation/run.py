@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,27 @@ from hptl_deploy.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_SOME_FAILED,
-    InputError,
     ResultsError,
 )
 from hptl_deploy.files import remove_leftovers
-from hptl_deploy.results import RUN_FILE, read_run
+from hptl_deploy.results import RUN_FILE
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inference import Inference
-from hptl_deploy.segmentation.items import Job
-from hptl_deploy.segmentation.ledger import LEDGER_FILE, Ledger
+from hptl_deploy.segmentation.inputs import Inputs, ListedInputs, WatchedInputs
+from hptl_deploy.segmentation.ledger import Ledger, read_entries
 from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.memory import check_tile, plan_memory
 from hptl_deploy.segmentation.mosaic import Mosaics
-from hptl_deploy.segmentation.naming import result_bases
+from hptl_deploy.segmentation.opening import open_results, recorded_memory
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.pipeline import run_stream, threads_per_stage
 from hptl_deploy.segmentation.reading import Reader
 from hptl_deploy.segmentation.record import RunRecord, result_list
+from hptl_deploy.segmentation.sharding import Shard, check_shards, share
 from hptl_deploy.segmentation.stages import ByteGate
 from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE, Tables
+from hptl_deploy.segmentation.watchable import check_watchable
 from hptl_deploy.segmentation.writing import Writer
 from hptl_deploy.sink import Bar, Silent, Sink
 from hptl_deploy.tiling import check_core
@@ -57,6 +58,8 @@ class RunSummary:
     """As in run.json: seconds, pages, megapixels, their rates, and what held them up."""
     results: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     """`file`, `page` and `classes_file` (below `out`) of every field."""
+    shard: Shard | None = None
+    """The share of the inputs that all of this is about; None: all of them."""
 
     @property
     def exit_code(self) -> int:
@@ -92,55 +95,47 @@ def segment(
 
         from_option(options.pixel_size_um)
     out = options.out_folder
+    if options.watch:
+        check_watchable(options.input, options.split)
+        return _in_results(options, engine, sink, stop, out, None)
     listing = list_inputs(options.input, out, options.split)
+    if options.shard is not None:
+        listing = share(listing, options.shard)
     for note in listing.notes:
         sink.note(note)
     if options.pixel_size_um is None:  # else dataset.toml may change without any effect
         options = replace(options, data_set_pixel_size_um=listing.pixel_size_um)
-    recorded = _open_results(out, options)
-    with Ledger(out) as ledger:
-        remove_leftovers(out)
-        run = _Run(options, engine, sink, stop, listing, out, ledger, recorded)
-        return run.go()
+    return _in_results(options, engine, sink, stop, out, listing)
 
 
-def _open_results(out: Path, options: SegmentOptions) -> dict[str, Any] | None:
-    """Make the results folder; the run.json of an earlier run where it is continued.
-
-    Raises InputError when it cannot be made or holds something else.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as exc:
-        raise InputError(
-            f"{out}: cannot become the results folder, because a file is in its place",
-            hint="Choose another --out",
-        ) from exc
-    except OSError as exc:
-        raise InputError(
-            f"{out}: the results folder cannot be made ({exc.strerror})",
-            hint="Choose another --out",
-        ) from exc
-    recorded = read_run(out)
-    own = (RUN_FILE, FIELDS_FILE, FAILURES_FILE, LEDGER_FILE)
-    taken = [name for name in own if (out / name).exists()]
-    if taken == [LEDGER_FILE] and (out / LEDGER_FILE).stat().st_size == 0:
-        taken = []  # killed between making the ledger and the first run.json
-    if recorded is None:
-        if taken:
-            raise InputError(
-                f"{out}: holds a {taken[0]} that this program did not write",
-                hint="Choose another --out",
-            )
-        return None
-    before, source = Path(str(recorded.get("input"))), options.input
-    # A folder that was moved since may go on; two folders must not mix.
-    if before.exists() and not before.samefile(source):
-        raise InputError(
-            f"{out}: holds the results of {before}, not of {source}",
-            hint="Choose another --out",
+def _in_results(
+    options: SegmentOptions,
+    engine: Engine,
+    sink: Sink,
+    stop: threading.Event,
+    out: Path,
+    listing: Listing | None,
+) -> RunSummary:
+    """Open the results folder and its books, and run on `listing`, or watch where it is None."""
+    recorded = open_results(out, options)
+    home = out if options.shard is None else options.shard.home(out)
+    if home != out:
+        recorded = open_results(home, options)
+    with Ledger(home, out) as ledger:
+        check_shards(out, options.shard, options.input)
+        if home != out:
+            ledger.know(read_entries(out))
+        # In `out` there are other shards' half-written files, so those are left to merge.
+        remove_leftovers(home)
+        inputs: ListedInputs | WatchedInputs = (
+            WatchedInputs(options.input, out, ledger, stop, options.stable_seconds)
+            if listing is None
+            else ListedInputs(listing)
         )
-    return recorded
+        run = _Run(options, engine, sink, stop, inputs, out, home, ledger, recorded)
+        if isinstance(inputs, WatchedInputs):
+            inputs.tell(run.tables, run.books.exclusively, sink.note, run.caught_up)
+        return run.go()
 
 
 class _Run:
@@ -152,25 +147,22 @@ class _Run:
         engine: Engine,
         sink: Sink,
         stop: threading.Event,
-        listing: Listing,
+        inputs: Inputs,
         out: Path,
+        home: Path,
         ledger: Ledger,
         recorded: dict[str, Any] | None,
     ) -> None:
         self.options, self.engine, self.sink, self.stop = options, engine, sink, stop
-        self.listing, self.out, self.ledger = listing, out, ledger
+        self.inputs, self.out, self.home, self.ledger = inputs, out, home, ledger
         workers = threads_per_stage()
-        recorded_memory = self._recorded_memory(recorded)
-        self.memory = plan_memory(engine.info.device, recorded_memory, 2 * workers)
-        bases = result_bases(listing.names)
-        self.jobs = [Job(listed, bases[listed.relative]) for listed in listing.files]
+        before = recorded_memory(recorded, engine.model, options)
+        self.memory = plan_memory(engine.info.device, before, 2 * workers)
         self.clock = Clock({"read": workers, "write": workers})
-        self.tables = Tables(out, listing.order(), engine.model.card.phases)
-        self.record = RunRecord(
-            out, options, engine, listing, bases, self.memory, self.tables, self.clock
-        )
+        self.tables = Tables(home, inputs.order, engine.model.card.phases)
+        self.record = RunRecord(home, options, engine, inputs, self.memory, self.tables, self.clock)
         self.mosaics = Mosaics(
-            out, engine.model.sha256, options.settings_sha256(),
+            home, engine.model.sha256, options.settings_sha256(),
             confidence=options.confidence, overlay=options.overlay,
         )  # fmt: skip
         self.reader = Reader(
@@ -181,6 +173,7 @@ class _Run:
         self.books = Books(
             out, ledger, self.tables, self.clock,
             engine.model.sha256, options.settings_sha256(), self._report,
+            lambda job, failed: inputs.finished(job, failed=failed),
         )  # fmt: skip
         self.writer = Writer(options, engine, out, self.books, self.mosaics, self.clock)
 
@@ -188,20 +181,22 @@ class _Run:
         """Run, and leave tables and run.json behind, however it ends."""
         self.sink.note(self.memory.describe())
         self._take_over()
-        for failure in self.listing.failures:
-            self.tables.failures[failure.file] = failure
-            self.sink.note(f"{failure.file}: {failure.reason}")
+        if not self.options.watch:  # there they come by and by
+            for failure in self.inputs.listing.failures:
+                self.tables.failures[failure.file] = failure
+                self.sink.note(f"{failure.file}: {failure.reason}")
         self._write("running")
         try:
-            with self.sink.progress("segment", len(self.jobs), "files") as self.bar:
+            with self._progress() as self.bar:
                 run_stream(
-                    self.jobs, self.reader, self.writer, Inference(self.engine, self.sink.note),
-                    self.clock, self.stop,
+                    self.inputs.jobs, self.reader, self.writer,
+                    Inference(self.engine, self.sink.note), self.clock, self.stop,
                 )  # fmt: skip
         except BaseException:
             self._write_if_possible()
             raise
-        self.ledger.sweep(job.listed.relative for job in self.jobs)
+        if self.options.shard is None:  # a shard does not know what the others own by now
+            self.ledger.sweep(job.listed.relative for job in self.inputs.known())
         state = "interrupted" if self._counts()["remaining"] else "finished"
         self._write(state)
         if state == "finished" and not self.tables.failures:
@@ -215,23 +210,28 @@ class _Run:
             failures=tuple(self.tables.all_failures()),
             throughput=self.clock.to_json(),
             results=tuple(result_list(self.tables)),
+            shard=self.options.shard,
         )
 
-    def _recorded_memory(self, recorded: dict[str, Any] | None) -> object:
-        """The budget of an earlier run of the same model and settings."""
-        model = recorded.get("model") if recorded else None
-        same = (
-            recorded is not None
-            and isinstance(model, dict)
-            and model.get("sha256") == self.engine.model.sha256
-            and recorded.get("settings_sha256") == self.options.settings_sha256()
-        )
-        return recorded.get("memory") if recorded and same else None
+    def caught_up(self, waiting: tuple[str, ...]) -> None:
+        """All that has arrived in a watched folder is done, but for what is not whole yet."""
+        with suppress(ResultsError):  # a table that is open elsewhere is written at the next lull
+            self._write("running")
+        counts = self._counts()
+        words = [f"{counts['done'] + counts['skipped']} done"]
+        words += [f"{counts['failed']} failed"] if counts["failed"] else []
+        words += [f"{len(waiting)} not complete yet"] if waiting else []
+        self.sink.note(f"watching {self.options.input}: {', '.join(words)}; Ctrl-C ends")
+
+    def _progress(self) -> AbstractContextManager[Bar]:
+        if self.inputs.total is None:
+            return nullcontext(Silent())
+        return self.sink.progress("segment", self.inputs.total, "files")
 
     def _take_over(self) -> None:
         """Show what earlier runs did until this run has come to the same inputs."""
         stale = 0
-        for job in self.jobs:
+        for job in self.inputs.known():
             entry = self.ledger.entry(job.listed.relative)
             if entry is None:
                 continue
@@ -254,14 +254,14 @@ class _Run:
         self.bar.advance(share, name, self.clock.describe())
 
     def _counts(self) -> dict[str, int]:
-        counts: Counter[str] = self.books.counts
-        finished = sum(counts.values())
+        counts = self.books.counts
+        unlisted = sum(failure.stage == "list" for failure in self.tables.failures.values())
         return {
             "done": counts["done"],
             "skipped": counts["skipped"],
-            "failed": counts["failed"] + len(self.listing.failures),
-            "remaining": len(self.jobs) - finished,
-            "ignored": self.listing.ignored,
+            "failed": counts["failed"] + unlisted,
+            "remaining": self.inputs.remaining(counts.total()),
+            "ignored": self.inputs.listing.ignored,
         }
 
     def _write(self, state: str) -> None:
@@ -271,7 +271,7 @@ class _Run:
             self.tables.write()
         except OSError as exc:
             raise ResultsError(
-                f"{self.out}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
+                f"{self.home}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
                 f"({exc.strerror or exc})",
                 hint="Close programs that hold them open and run again; class maps are kept",
             ) from exc

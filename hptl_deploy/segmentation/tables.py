@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ _TIMES = 20
 class Tables:
     """The rows of both tables, by input."""
 
-    def __init__(self, folder: Path, order: Iterable[str], phases: Sequence[Phase]) -> None:
+    def __init__(
+        self, folder: Path, order: Callable[[], list[str]], phases: Sequence[Phase]
+    ) -> None:
+        """`order` names every input that may have a row, in the order of its rows."""
         self._folder = folder
-        self._order = list(order)
+        self._order = order
         self.phases = phases
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.failures: dict[str, Failure] = {}
@@ -50,11 +53,11 @@ class Tables:
 
     def all_rows(self) -> list[dict[str, Any]]:
         """Rows of fields.csv in order."""
-        return [row for file in self._order for row in self.rows.get(file, [])]
+        return [row for file in self._order() for row in self.rows.get(file, [])]
 
     def all_failures(self) -> list[Failure]:
         """Rows of failures.csv in order."""
-        return [self.failures[file] for file in self._order if file in self.failures]
+        return [self.failures[file] for file in self._order() if file in self.failures]
 
     def mean_area_fractions(self) -> dict[str, float]:
         """By phase, over fields; empty without fields."""
