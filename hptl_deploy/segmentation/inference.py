@@ -10,6 +10,7 @@ read; nothing waits for one that has not.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -40,14 +41,19 @@ class Inference:
     smaller tiles; the class maps stay what they were.
     """
 
-    def __init__(self, engine: Engine, note: Callable[[str], None]) -> None:
-        """`note` is told when tiles shrink."""
+    def __init__(
+        self, engine: Engine, note: Callable[[str], None], most_bytes: float = math.inf
+    ) -> None:
+        """`note` is told when tiles shrink; a batch of several may take `most_bytes`, as planned.
+
+        Where memory is the processor's own, running out of it means being killed.
+        """
         self._engine, self._note = engine, note
         self._capacity = engine.capacity
         self._most_of_one: int | None = None
         """Pixels that a tile may have, once the device has run out of memory for one."""
-        self._most_together: int | None = None
-        """Pixels that several may have together, likewise."""
+        self._most_together = most_bytes / max(self._capacity.bytes_per_pixel, 1e-9)
+        """Pixels that several may have together, as planned or likewise."""
         self._frames: dict[Filling, Frame] = {}
         """Those that are neither solved nor failed."""
         self._waiting: deque[Piece] = deque()
@@ -56,7 +62,7 @@ class Inference:
         self._settled: deque[Solved | Failed] = deque()
         self._ended = False
         self._broken: Exception | None = None
-        """What drawing a frame raised: the end of the run, not a batch's fault."""
+        """What drawing a frame raised: the end of the run, behind the frames before it."""
 
     def solve(self, draw: Draw) -> Iterator[Solved | Failed]:
         """Every frame that `draw` gives, solved or failed, nearly in order.
@@ -70,10 +76,10 @@ class Inference:
                     self._take(answer)
                     yield from self._emptied()
             except Exception as exc:
-                if self._broken is not None:
-                    raise self._broken from None
                 self._recover(exc)
             yield from self._emptied()
+        if self._broken is not None:
+            raise self._broken
 
     def _emptied(self) -> Iterator[Solved | Failed]:
         while self._settled:
@@ -100,8 +106,8 @@ class Inference:
             try:
                 frame = draw(not (self._waiting or self._flying or self._settled))
             except Exception as exc:
-                self._broken = exc
-                raise
+                self._broken, self._ended = exc, True
+                return
             if isinstance(frame, Nothing):
                 self._ended = frame is Nothing.ENDED
                 return
@@ -113,21 +119,20 @@ class Inference:
             core = self._smaller_core(frame.of.plan, self._most_of_one)
         try:
             filling = Filling(frame.pixels, frame.of.plan, frame.area, frame.rows)
+            pieces = filling.cut(core)
         except MemoryError as exc:
             self._give_up(frame, exc)
             return
         self._frames[filling] = frame
-        self._waiting.extend(filling.cut(core))
+        self._waiting.extend(pieces)
 
     def _room(self, piece: Piece) -> int:
         """How many pieces of this one's shape go into a batch."""
         if piece.alone:
             return 1
         rows, columns = piece.shape
-        most = self._capacity.most(rows, columns)
-        if self._most_together is not None:
-            most = min(most, self._most_together // (rows * columns))
-        return max(1, most)
+        most = min(self._capacity.most(rows, columns), self._most_together / (rows * columns))
+        return max(1, int(most))
 
     def _next_batch(self) -> NDArray[np.uint8] | None:
         """The first piece that waits and others of its shape; None where they cannot be had."""
@@ -144,8 +149,7 @@ class Inference:
             # [rows, columns, 3] each -> [N, rows, columns, 3]
             batch = parts[0][None] if len(parts) == 1 else np.stack(parts)
         except Exception as exc:
-            for piece in chosen:
-                self._fail(piece.filling, exc)
+            self._blame(chosen, exc)
             return None
         self._flying.append(chosen)
         return batch
@@ -167,20 +171,26 @@ class Inference:
             raise error
         pieces = self._flying.popleft()
         for others in reversed(self._flying):
-            self._waiting.extendleft(reversed(others))
+            self._again(others)
         self._flying.clear()
         if isinstance(error, OutOfDeviceMemory):
             self._shrink(pieces, error)
-        elif len(pieces) > 1:
-            # One of them may be to blame, and the others are not.
+        else:
+            self._blame(pieces, error)
+
+    def _blame(self, pieces: list[Piece], error: Exception) -> None:
+        """One piece has failed; of several any may be to blame, and the others are not."""
+        if len(pieces) > 1:
             self._again(pieces, alone=True)
         else:
             self._fail(pieces[0].filling, error)
 
     def _again(self, pieces: list[Piece], *, alone: bool = False) -> None:
+        """Before all others, unless their frames have failed meanwhile."""
         for piece in reversed(pieces):
             piece.alone = piece.alone or alone
-            self._waiting.appendleft(piece)
+            if piece.filling in self._frames:
+                self._waiting.appendleft(piece)
 
     def _shrink(self, pieces: list[Piece], error: OutOfDeviceMemory) -> None:
         rows, columns = pieces[0].shape
@@ -206,7 +216,7 @@ class Inference:
         Returns the largest (rows, columns) among these; None where no frame could be cut, which
         have all failed then.
         """
-        beyond = {p.filling for p in self._waiting if p.shape[0] * p.shape[1] > most}
+        beyond = dict.fromkeys(p.filling for p in self._waiting if p.shape[0] * p.shape[1] > most)
         smaller: dict[Filling, list[Piece]] = {}
         for filling in beyond:
             core = self._smaller_core(filling.plan, most)

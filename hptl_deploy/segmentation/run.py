@@ -192,10 +192,8 @@ class _Run:
         self._write("running")
         try:
             with self.sink.progress("segment", len(self.jobs), "files") as self.bar:
-                run_stream(
-                    self.jobs, self.reader, self.writer, Inference(self.engine, self.sink.note),
-                    self.clock, self.stop,
-                )  # fmt: skip
+                inference = Inference(self.engine, self.sink.note, self.memory.engine)
+                run_stream(self.jobs, self.reader, self.writer, inference, self.clock, self.stop)
         except BaseException:
             self._write_if_possible()
             raise
