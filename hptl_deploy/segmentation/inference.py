@@ -21,7 +21,7 @@ from hptl_deploy.engines.base import Engine, Prediction
 from hptl_deploy.errors import OutOfDeviceMemory, UsageError
 from hptl_deploy.segmentation.filling import Filling, Piece
 from hptl_deploy.segmentation.items import Failed, Frame, Solved, reason
-from hptl_deploy.segmentation.stages import Nothing
+from hptl_deploy.segmentation.stages import Cancelled, Nothing
 from hptl_deploy.tiling import FramePlan, Region, plan_frame
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ class Inference:
                 return
             try:
                 frame = draw(not (self._waiting or self._flying or self._settled))
+            except Cancelled:
+                raise  # nobody takes what would still be solved
             except Exception as exc:
                 self._broken, self._ended = exc, True
                 return
@@ -193,15 +195,14 @@ class Inference:
                 self._waiting.appendleft(piece)
 
     def _shrink(self, pieces: list[Piece], error: OutOfDeviceMemory) -> None:
-        rows, columns = pieces[0].shape
-        most = len(pieces) * rows * columns // 2
+        tried = sum(piece.size for piece in pieces)
         if len(pieces) > 1:
-            self._most_together = most
+            self._most_together = tried // 2
             self._note(f"{error.message}; going on with at most {len(pieces) // 2} at a time")
             self._again(pieces)
             return
         self._again(pieces)
-        largest = self._cut_again(most, error)
+        largest = self._cut_again(pieces[0].filling, tried, error)
         if largest is not None:
             rows, columns = largest
             self._most_of_one = self._most_together = rows * columns
@@ -210,29 +211,32 @@ class Inference:
                 "halos"
             )
 
-    def _cut_again(self, most: int, error: OutOfDeviceMemory) -> tuple[int, int] | None:
-        """Cut every frame with a tile beyond `most` pixels into smaller ones.
+    def _cut_again(
+        self, refused: Filling, tried: int, error: OutOfDeviceMemory
+    ) -> tuple[int, int] | None:
+        """Cut every frame with a tile of more than half of the `tried` pixels into smaller ones.
 
-        Returns the largest (rows, columns) among these; None where no frame could be cut, which
-        have all failed then.
+        Where halves are too small for its halos, as small as can be. Returns the largest (rows,
+        columns) among these. Where the one that was `refused` cannot be cut it has failed; another
+        one may still go through as it is.
         """
-        beyond = dict.fromkeys(p.filling for p in self._waiting if p.shape[0] * p.shape[1] > most)
-        smaller: dict[Filling, list[Piece]] = {}
-        for filling in beyond:
-            core = self._smaller_core(filling.plan, most)
-            if core is None:
-                self._fail(filling, error)
-            else:
-                smaller[filling] = filling.cut(core)
-        shapes = [piece.shape for pieces in smaller.values() for piece in pieces]
-        waiting: deque[Piece] = deque()
+        largest: dict[Filling, int] = {}
         for piece in self._waiting:
-            if piece.filling in beyond:
-                waiting.extend(smaller.pop(piece.filling, []))
-            else:
-                waiting.append(piece)
-        self._waiting = waiting
-        return max(shapes, key=lambda shape: shape[0] * shape[1], default=None)
+            largest[piece.filling] = max(piece.size, largest.get(piece.filling, 0))
+        smaller: dict[Filling, list[Piece]] = {}
+        for filling, size in largest.items():
+            if size <= tried // 2:
+                continue
+            core = self._smaller_core(filling.plan, tried // 2)
+            core = core or self._smaller_core(filling.plan, min(tried, size) - 1)
+            if core is not None:
+                smaller[filling] = filling.cut(core)
+            elif filling is refused:
+                self._fail(filling, error)
+        kept = [piece for piece in self._waiting if piece.filling not in smaller]
+        again = [piece for pieces in smaller.values() for piece in pieces]
+        self._waiting = deque(again + kept)
+        return max((p.shape for p in again), key=math.prod, default=None)
 
     def _smaller_core(self, plan: FramePlan, most: int) -> tuple[int, int] | None:
         """Of tiles of at most `most` pixels; None where there are none so small."""
