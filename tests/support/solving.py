@@ -123,3 +123,19 @@ def check_right(item: Solved, reference: Engine) -> None:
     answer = reference.infer(padded[None])
     assert np.array_equal(item.classes, answer.classes[0, :height, :width])
     assert np.array_equal(item.confidence, answer.confidence[0, :height, :width])
+
+
+def names(items: list[Solved | Failed]) -> list[str]:
+    return [
+        (item.frame.job if isinstance(item, Solved) else item.job).listed.relative for item in items
+    ]
+
+
+def check(items: list[Solved | Failed], reference: Engine, failed: dict[str, str]) -> None:
+    """Everything is solved and right, but for `failed`, the reasons by name."""
+    reasons = {item.job.listed.relative: item.reason for item in items if isinstance(item, Failed)}
+    assert reasons == failed
+    assert len(names(items)) == len(set(names(items)))
+    for item in items:
+        if isinstance(item, Solved):
+            check_right(item, reference)

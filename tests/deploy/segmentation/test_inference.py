@@ -21,7 +21,7 @@ from hptl_deploy.segmentation.stages import ByteGate, Stages
 from hptl_deploy.tiling import Tile
 from support.host_executor import OnnxExecutor, ring_engine
 from support.patience import within
-from support.solving import Source, Watched, check_right, frame_of, marked, noise, solved
+from support.solving import Source, Watched, check, frame_of, marked, names, noise, solved
 from support.stand_in_tensorrt import open_stand_in
 from support.threshold_model import write_threshold_model
 
@@ -54,22 +54,6 @@ def frames(engine: Engine, *sizes: tuple[int, int], mark: int | None = None) -> 
         frame_of(noise(*size, number, mark=number == mark), engine, f"m{number}")
         for number, size in enumerate(sizes)
     ]
-
-
-def names(items: list[Solved | Failed]) -> list[str]:
-    return [
-        (item.frame.job if isinstance(item, Solved) else item.job).listed.relative for item in items
-    ]
-
-
-def check(items: list[Solved | Failed], reference: Engine, failed: dict[str, str]) -> None:
-    """Everything is solved and right, but for `failed`, the reasons by name."""
-    reasons = {item.job.listed.relative: item.reason for item in items if isinstance(item, Failed)}
-    assert reasons == failed
-    assert len(names(items)) == len(set(names(items)))
-    for item in items:
-        if isinstance(item, Solved):
-            check_right(item, reference)
 
 
 def test_small_frames_that_are_there_share_batches(engine: Watched, reference: Engine) -> None:

@@ -131,7 +131,8 @@ def test_what_no_tile_helps_fails_and_the_rest_is_done(reference: Engine) -> Non
 def test_a_lack_that_passes_is_remembered(reference: Engine) -> None:
     """Smaller from then on: what was short once may be short again."""
     engine, notes = Small(reference, 16 * 40 * 48 - 1), list[str]()
-    source = frames(engine, *[(40, 48)] * 16) + [None] + frames(engine, *[(40, 48)] * 16)
+    sizes = [(40, 48)] * 16
+    source = [*frames(engine, *sizes), None, *frames(engine, *sizes)]
     for number, frame in enumerate(filter(None, source)):
         frame.job.base = f"m{number}"
     found = all_of(engine, source, notes)
