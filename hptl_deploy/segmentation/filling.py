@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,11 @@ class Piece:
     def shape(self) -> tuple[int, int]:
         """(rows, columns) that the engine is given."""
         return self.tile.read.shape
+
+    @property
+    def size(self) -> int:
+        """Pixels of that."""
+        return math.prod(self.shape)
 
     def pixels(self) -> NDArray[np.uint8]:
         """uint8 [rows, columns, 3]."""

@@ -10,6 +10,7 @@ read; nothing waits for one that has not.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from hptl_deploy.engines.base import Engine, Prediction
 from hptl_deploy.errors import OutOfDeviceMemory, UsageError
 from hptl_deploy.segmentation.filling import Filling, Piece
 from hptl_deploy.segmentation.items import Failed, Frame, Solved, reason
-from hptl_deploy.segmentation.stages import Nothing
+from hptl_deploy.segmentation.stages import Cancelled, Nothing
 from hptl_deploy.tiling import FramePlan, Region, plan_frame
 
 if TYPE_CHECKING:
@@ -40,14 +41,19 @@ class Inference:
     smaller tiles; the class maps stay what they were.
     """
 
-    def __init__(self, engine: Engine, note: Callable[[str], None]) -> None:
-        """`note` is told when tiles shrink."""
+    def __init__(
+        self, engine: Engine, note: Callable[[str], None], most_bytes: float = math.inf
+    ) -> None:
+        """`note` is told when tiles shrink; a batch of several may take `most_bytes`, as planned.
+
+        Where memory is the processor's own, running out of it means being killed.
+        """
         self._engine, self._note = engine, note
         self._capacity = engine.capacity
         self._most_of_one: int | None = None
         """Pixels that a tile may have, once the device has run out of memory for one."""
-        self._most_together: int | None = None
-        """Pixels that several may have together, likewise."""
+        self._most_together = most_bytes / max(self._capacity.bytes_per_pixel, 1e-9)
+        """Pixels that several may have together, as planned or likewise."""
         self._frames: dict[Filling, Frame] = {}
         """Those that are neither solved nor failed."""
         self._waiting: deque[Piece] = deque()
@@ -56,7 +62,7 @@ class Inference:
         self._settled: deque[Solved | Failed] = deque()
         self._ended = False
         self._broken: Exception | None = None
-        """What drawing a frame raised: the end of the run, not a batch's fault."""
+        """What drawing a frame raised: the end of the run, behind the frames before it."""
 
     def solve(self, draw: Draw) -> Iterator[Solved | Failed]:
         """Every frame that `draw` gives, solved or failed, nearly in order.
@@ -70,10 +76,10 @@ class Inference:
                     self._take(answer)
                     yield from self._emptied()
             except Exception as exc:
-                if self._broken is not None:
-                    raise self._broken from None
                 self._recover(exc)
             yield from self._emptied()
+        if self._broken is not None:
+            raise self._broken
 
     def _emptied(self) -> Iterator[Solved | Failed]:
         while self._settled:
@@ -99,9 +105,11 @@ class Inference:
                 return
             try:
                 frame = draw(not (self._waiting or self._flying or self._settled))
+            except Cancelled:
+                raise  # nobody takes what would still be solved
             except Exception as exc:
-                self._broken = exc
-                raise
+                self._broken, self._ended = exc, True
+                return
             if isinstance(frame, Nothing):
                 self._ended = frame is Nothing.ENDED
                 return
@@ -113,21 +121,20 @@ class Inference:
             core = self._smaller_core(frame.of.plan, self._most_of_one)
         try:
             filling = Filling(frame.pixels, frame.of.plan, frame.area, frame.rows)
+            pieces = filling.cut(core)
         except MemoryError as exc:
             self._give_up(frame, exc)
             return
         self._frames[filling] = frame
-        self._waiting.extend(filling.cut(core))
+        self._waiting.extend(pieces)
 
     def _room(self, piece: Piece) -> int:
         """How many pieces of this one's shape go into a batch."""
         if piece.alone:
             return 1
         rows, columns = piece.shape
-        most = self._capacity.most(rows, columns)
-        if self._most_together is not None:
-            most = min(most, self._most_together // (rows * columns))
-        return max(1, most)
+        most = min(self._capacity.most(rows, columns), self._most_together / (rows * columns))
+        return max(1, int(most))
 
     def _next_batch(self) -> NDArray[np.uint8] | None:
         """The first piece that waits and others of its shape; None where they cannot be had."""
@@ -144,8 +151,7 @@ class Inference:
             # [rows, columns, 3] each -> [N, rows, columns, 3]
             batch = parts[0][None] if len(parts) == 1 else np.stack(parts)
         except Exception as exc:
-            for piece in chosen:
-                self._fail(piece.filling, exc)
+            self._blame(chosen, exc)
             return None
         self._flying.append(chosen)
         return batch
@@ -167,31 +173,36 @@ class Inference:
             raise error
         pieces = self._flying.popleft()
         for others in reversed(self._flying):
-            self._waiting.extendleft(reversed(others))
+            self._again(others)
         self._flying.clear()
         if isinstance(error, OutOfDeviceMemory):
             self._shrink(pieces, error)
-        elif len(pieces) > 1:
-            # One of them may be to blame, and the others are not.
+        else:
+            self._blame(pieces, error)
+
+    def _blame(self, pieces: list[Piece], error: Exception) -> None:
+        """One piece has failed; of several any may be to blame, and the others are not."""
+        if len(pieces) > 1:
             self._again(pieces, alone=True)
         else:
             self._fail(pieces[0].filling, error)
 
     def _again(self, pieces: list[Piece], *, alone: bool = False) -> None:
+        """Before all others, unless their frames have failed meanwhile."""
         for piece in reversed(pieces):
             piece.alone = piece.alone or alone
-            self._waiting.appendleft(piece)
+            if piece.filling in self._frames:
+                self._waiting.appendleft(piece)
 
     def _shrink(self, pieces: list[Piece], error: OutOfDeviceMemory) -> None:
-        rows, columns = pieces[0].shape
-        most = len(pieces) * rows * columns // 2
+        tried = sum(piece.size for piece in pieces)
         if len(pieces) > 1:
-            self._most_together = most
+            self._most_together = tried // 2
             self._note(f"{error.message}; going on with at most {len(pieces) // 2} at a time")
             self._again(pieces)
             return
         self._again(pieces)
-        largest = self._cut_again(most, error)
+        largest = self._cut_again(pieces[0].filling, tried, error)
         if largest is not None:
             rows, columns = largest
             self._most_of_one = self._most_together = rows * columns
@@ -200,29 +211,32 @@ class Inference:
                 "halos"
             )
 
-    def _cut_again(self, most: int, error: OutOfDeviceMemory) -> tuple[int, int] | None:
-        """Cut every frame with a tile beyond `most` pixels into smaller ones.
+    def _cut_again(
+        self, refused: Filling, tried: int, error: OutOfDeviceMemory
+    ) -> tuple[int, int] | None:
+        """Cut every frame with a tile of more than half of the `tried` pixels into smaller ones.
 
-        Returns the largest (rows, columns) among these; None where no frame could be cut, which
-        have all failed then.
+        Where halves are too small for its halos, as small as can be. Returns the largest (rows,
+        columns) among these. Where the one that was `refused` cannot be cut it has failed; another
+        one may still go through as it is.
         """
-        beyond = {p.filling for p in self._waiting if p.shape[0] * p.shape[1] > most}
-        smaller: dict[Filling, list[Piece]] = {}
-        for filling in beyond:
-            core = self._smaller_core(filling.plan, most)
-            if core is None:
-                self._fail(filling, error)
-            else:
-                smaller[filling] = filling.cut(core)
-        shapes = [piece.shape for pieces in smaller.values() for piece in pieces]
-        waiting: deque[Piece] = deque()
+        largest: dict[Filling, int] = {}
         for piece in self._waiting:
-            if piece.filling in beyond:
-                waiting.extend(smaller.pop(piece.filling, []))
-            else:
-                waiting.append(piece)
-        self._waiting = waiting
-        return max(shapes, key=lambda shape: shape[0] * shape[1], default=None)
+            largest[piece.filling] = max(piece.size, largest.get(piece.filling, 0))
+        smaller: dict[Filling, list[Piece]] = {}
+        for filling, size in largest.items():
+            if size <= tried // 2:
+                continue
+            core = self._smaller_core(filling.plan, tried // 2)
+            core = core or self._smaller_core(filling.plan, min(tried, size) - 1)
+            if core is not None:
+                smaller[filling] = filling.cut(core)
+            elif filling is refused:
+                self._fail(filling, error)
+        kept = [piece for piece in self._waiting if piece.filling not in smaller]
+        again = [piece for pieces in smaller.values() for piece in pieces]
+        self._waiting = deque(again + kept)
+        return max((p.shape for p in again), key=math.prod, default=None)
 
     def _smaller_core(self, plan: FramePlan, most: int) -> tuple[int, int] | None:
         """Of tiles of at most `most` pixels; None where there are none so small."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hptl_deploy.segmentation.arrivals import (
+    POLL_SECONDS,
     Arrivals,
     CaughtUp,
     Event,
@@ -98,7 +99,7 @@ class WatchedInputs:
     ) -> None:
         """The results folder `out` has been written to just now. Raises what `Arrivals` does."""
         self._source = source
-        self._arrivals = Arrivals(source, out, stop, stable=stable)
+        self._arrivals = Arrivals(source, out, stop, poll=POLL_SECONDS, stable=stable)
         self._names = LateNames(ledger.bases(), self._arrivals.start().names)
         self.bases = self._names.bases
         self.total: int | None = None

@@ -56,6 +56,11 @@ class MemoryPlan:
         """What the queues may hold."""
         return min(int(self.budget * _FRAMES_SHARE), self.most_frames)
 
+    @property
+    def engine(self) -> int:
+        """What inference may take, of its device's memory."""
+        return self.budget - self.frames if self.device is None else self.device
+
     def held(self, plan: FramePlan) -> int:
         """What a page, or a band of it, takes between decoding and writing."""
         if plan.band is not None:
@@ -69,7 +74,7 @@ class MemoryPlan:
         MicrographError when the page, or a forced tile, needs more than there is, or more than the
         engine takes.
         """
-        engine = self.budget - self.frames if self.device is None else self.device
+        engine = self.engine
         if height * width > LARGE or height * width * _FRAME_BYTES > self.frames:
             return self._banded(height, width, capacity, tile, engine)
         try:
@@ -133,7 +138,7 @@ class MemoryPlan:
 
     def describe(self) -> str:
         """For the screen."""
-        engine = self.budget - self.frames if self.device is None else self.device
+        engine = self.engine
         where = "" if self.device is None else " on the card"
         return (
             f"memory: {gib(self.free)} free; planned {gib(engine)} for inference{where}, "

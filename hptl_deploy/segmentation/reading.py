@@ -83,13 +83,12 @@ class Reader:
             of = self._page_of(job, page, number, pages)
             items = self._whole(of, page) if of.plan.band is None else self._bands(of, page)
             for item in items:
-                if _stamp(job.listed.path) != stamp:
+                try:
+                    _check_unchanged(job.listed.path, stamp)
+                except BaseException:
                     if isinstance(item, Frame):
                         item.leave()
-                    raise MicrographError(
-                        "was changed while it was being read",
-                        hint="Run again when it is complete",
-                    )
+                    raise
                 yield item
                 if job.abandoned:
                     return
@@ -158,3 +157,15 @@ def _stamp(path: Path) -> tuple[int, int]:
     """What changes when a file is written to."""
     state = path.stat()
     return state.st_size, state.st_mtime_ns
+
+
+def _check_unchanged(path: Path, stamp: tuple[int, int]) -> None:
+    """Raise MicrographError where the file is not what it was when reading began."""
+    try:
+        now = _stamp(path)
+    except FileNotFoundError as exc:
+        raise MicrographError("was deleted while it was being read") from exc
+    if now != stamp:
+        raise MicrographError(
+            "was changed while it was being read", hint="Run again when it is complete"
+        )

@@ -188,10 +188,10 @@ class _Run:
         self._write("running")
         try:
             with self._progress() as self.bar:
+                inference = Inference(self.engine, self.sink.note, self.memory.engine)
                 run_stream(
-                    self.inputs.jobs, self.reader, self.writer,
-                    Inference(self.engine, self.sink.note), self.clock, self.stop,
-                )  # fmt: skip
+                    self.inputs.jobs, self.reader, self.writer, inference, self.clock, self.stop
+                )
         except BaseException:
             self._write_if_possible()
             raise

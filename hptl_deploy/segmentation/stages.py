@@ -5,7 +5,8 @@
 A channel ends with an end mark, when its last producer has ended, or with the error that ended
 one of them; the consumer gets every item put before it, then the end or the error. A consumer
 that dies cancels its channel, so that a producer waiting for room is woken. `Stages` starts the
-threads and, at the end of its block, joins every one of them, whatever happened.
+threads and, at the end of its block, joins every one of them, whatever happened. A sink's error
+is the end of everything: it cancels the sources, too.
 """
 
 from __future__ import annotations
@@ -221,7 +222,10 @@ class Stages:
                 pass
             except BaseException as exc:  # raised by __exit__
                 self._errors.append(exc)
-                channel.cancel()
+                # The loop may wait for an item that cannot come: what is dropped here keeps its
+                # room behind a gate.
+                for waiting in (channel, *self._sources):
+                    waiting.cancel()
 
         self._sinks.append(channel)  # type: ignore[arg-type]  # only ended and cancelled
         self._start(name, run, threads)

@@ -199,6 +199,79 @@ def test_an_error_of_the_source_comes_after_the_answers_before_it(
     assert not engine_threads()
 
 
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+def test_nothing_just_now_gives_the_oldest_answer(engine: Engine, in_flight: int) -> None:
+    """Batches and None in any order: the answers are those without None."""
+    batches = [noise(1, 8 * (1 + number % 3), 16, seed=number) for number in range(6)]
+    drawn: list[int] = []
+
+    def source() -> Iterator[NDArray[np.uint8] | None]:
+        yield None  # nothing is under way: the next is drawn
+        for number, pauses in enumerate([1, 0, 0, 3, 1, 0]):
+            drawn.append(number)
+            yield batches[number]
+            yield from [None] * pauses
+        yield None
+
+    waited: list[int] = []
+    found = []
+    for answer in engine.stream(source(), in_flight):
+        waited.append(len(drawn))
+        found.append((answer.classes.copy(), answer.confidence.copy()))
+    if in_flight > 1:
+        # Answer 0 comes before batch 1 is asked for, because the source has none just now.
+        assert waited[0] == 1
+    assert len(found) == 6
+    for (classes, confidence), batch in zip(found, batches, strict=True):
+        alone = engine.infer(batch)
+        assert np.array_equal(classes, alone.classes)
+        assert np.array_equal(confidence, alone.confidence)
+    assert not engine_threads()
+
+
+def test_a_source_of_nothing_has_no_answers(engine: Engine) -> None:
+    assert list(engine.stream([None, None, None])) == []
+
+
+def test_an_error_of_the_engine_comes_where_nothing_is_there_just_now(engine: Engine) -> None:
+    drawn = []
+
+    def source() -> Iterator[NDArray[np.uint8] | None]:
+        for number, batch in enumerate([noise(1, 8, 8), noise(1, 8, 9), None, None, None]):
+            drawn.append(number)
+            yield batch
+
+    stream = engine.stream(source(), 4)
+    next(stream)
+    with pytest.raises(EngineError, match=r"found 1 of 8 x 9$"):
+        next(stream)
+    assert drawn == [0, 1, 2, 3]
+    assert not engine_threads()
+    assert engine.infer(noise(1, 8, 8)).classes.shape == (1, 8, 8)
+
+
+def test_an_error_of_the_source_behind_nothing(engine: Engine) -> None:
+    def source() -> Iterator[NDArray[np.uint8] | None]:
+        yield noise(1, 8, 8)
+        yield None
+        raise OSError("the share is gone")
+
+    stream = engine.stream(source(), 4)
+    assert next(stream).classes.shape == (1, 8, 8)
+    with pytest.raises(OSError, match=r"^the share is gone$"):
+        next(stream)
+    assert not engine_threads()
+
+
+def test_the_engine_takes_as_many_as_it_says(engine: Engine) -> None:
+    capacity = engine.capacity
+    for rows, columns in ((8, 8), (24, 32), (40, 48), (136, 200)):
+        most = capacity.most(rows, columns)
+        assert most >= 1
+        assert capacity.takes(rows, columns)
+        assert engine.infer(noise(most, rows, columns)).classes.shape == (most, rows, columns)
+
+
 def test_an_error_of_the_engine_comes_at_its_answer(engine: Engine) -> None:
     drawn = []
 

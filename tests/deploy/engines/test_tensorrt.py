@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +102,29 @@ def test_a_shape_between_the_profiles(path: Path) -> None:
                 "model threshold: the engine takes 1 x 64 x 96 and 1 x 8 x 8 to 2 x 48 x 48 px, "
                 f"found {found}"
             )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_how_many_go_into_a_batch_is_what_the_profiles_take(path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def profile() -> Profile:
+        bounds = [sorted(chance.choices(range(1, 7), k=2)) for _ in range(3)]
+        (n0, n1), (h0, h1), (w0, w1) = bounds
+        return Profile((n0, 8 * h0, 8 * w0), (n1, 8 * h1, 8 * w1))
+
+    profiles = tuple(profile() for _ in range(chance.randint(1, 4)))
+    with ring_engine(path, executor=OnnxExecutor(path, profiles)) as engine:
+        capacity = engine.capacity
+        for rows, columns in itertools.product(range(8, 64, 8), repeat=2):
+            taken = [
+                count
+                for count in range(1, 20)
+                if any(one.takes((count, rows, columns)) for one in profiles)
+            ]
+            # Where not even one is taken, nobody asks.
+            assert capacity.takes(rows, columns) == (1 in taken)
+            assert capacity.most(rows, columns) == max(taken, default=1)
 
 
 def test_a_copy_that_is_refused_comes_in_its_place(path: Path, memory: FaultyMemory) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from hptl_deploy.segmentation.stages import ByteGate, Cancelled, Channel, Stages
+from hptl_deploy.segmentation.stages import ByteGate, Cancelled, Channel, Nothing, Stages
+from support.patience import within
 
 
 @pytest.fixture(autouse=True)
@@ -107,34 +109,141 @@ def test_a_cancelled_channel_tells_both_sides() -> None:
         next(iter(channel))
 
 
-def test_the_gate_bounds_bytes_and_lets_a_giant_in_alone() -> None:
+def test_several_sources_end_with_the_last_of_them() -> None:
+    numbers, slow = itertools.count(), threading.Event()
+
+    def produce() -> Iterator[int]:
+        mine = next(numbers)
+        if mine == 2:
+            assert slow.wait(10)
+        yield from range(10 * mine, 10 * mine + 5)
+
+    def run() -> list[int]:
+        with Stages() as stages:
+            channel = stages.source("numbers", produce, 4, 3)
+            got = [channel.take() for _ in range(10)]
+            assert channel.take(wait=False) is Nothing.NOTHING_YET  # one is still at work
+            slow.set()
+            return [item for item in got if not isinstance(item, Nothing)] + list(channel)
+
+    got = within(20, run)
+    assert sorted(got) == [*range(5), *range(10, 15), *range(20, 25)]
+    for first in (0, 10, 20):
+        assert [number for number in got if first <= number < first + 10] == (
+            list(range(first, first + 5))
+        )
+
+
+def test_one_source_that_fails_ends_the_others() -> None:
+    numbers, closed = itertools.count(), list[int]()
+
+    def produce() -> Iterator[int]:
+        mine = next(numbers)
+        try:
+            while True:
+                yield mine
+                if mine == 1:
+                    raise ValueError("the camera is gone")
+        finally:
+            closed.append(mine)
+
+    def run() -> None:
+        with Stages() as stages:
+            for _ in stages.source("endless", produce, 2, 4):
+                pass
+
+    with pytest.raises(ValueError, match=r"^the camera is gone$"):
+        within(20, run)
+    assert sorted(closed) == [0, 1, 2, 3]
+
+
+def test_several_sinks_take_everything_once() -> None:
+    written: list[int] = []
+    threads: set[str] = set()
+    both = threading.Barrier(3, timeout=10)
+
+    def write(number: int) -> None:
+        if number < 3:
+            both.wait()  # three are at work at once
+        threads.add(threading.current_thread().name)
+        written.append(number)
+
+    def run() -> None:
+        with Stages() as stages:
+            channel = stages.sink("write", write, 2, 3)
+            for number in range(50):
+                channel.put(number)
+
+    within(20, run)
+    assert sorted(written) == list(range(50))
+    assert threads == {"hptl-write-1", "hptl-write-2", "hptl-write-3"}
+
+
+def test_one_sink_that_fails_ends_the_others() -> None:
+    def write(number: int) -> None:
+        if number == 3:
+            raise OSError(28, "the disk is full")
+
+    def run() -> None:
+        with Stages() as stages:
+            channel = stages.sink("write", write, 2, 3)
+            for number in itertools.count():
+                channel.put(number)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        within(20, run)
+
+
+def test_a_sink_that_dies_wakes_a_loop_that_waits_for_items() -> None:
+    """Nothing comes for hours, or never, because what the sink dropped keeps the gate shut."""
     gate = ByteGate(10)
-    gate.enter(6)
     entered = threading.Event()
 
-    def giant() -> None:
-        gate.enter(50)
-        entered.set()
+    def produce() -> Iterator[int]:
+        for size in (4, 4, 9):
+            if size == 9:
+                entered.set()
+            gate.enter(size)
+            yield size
 
-    thread = threading.Thread(target=giant)
-    thread.start()
-    assert not entered.wait(0.05)
-    gate.leave(6)
-    assert entered.wait(2)
-    thread.join()
-    assert gate.held == 50
+    def write(size: int) -> None:
+        assert entered.wait(10)
+        time.sleep(0.05)  # the other one waits behind this one
+        gate.leave(size)
+        raise OSError(28, "the disk is full")
+
+    def run() -> None:
+        with Stages() as stages:
+            stages.guard(gate)
+            sizes = stages.source("sizes", produce, 2)
+            written = stages.sink("write", write, 2)
+            for size in sizes:
+                written.put(size)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        within(20, run)
 
 
-def test_the_gate_is_cancelled_with_the_stream() -> None:
-    gate = ByteGate(1)
+def test_taking_without_waiting() -> None:
+    channel: Channel[int] = Channel(2)
+    assert channel.take(wait=False) is Nothing.NOTHING_YET
+    channel.put(1)
+    assert channel.take(wait=False) == 1
+    channel.put(2)
+    channel.end()
+    assert channel.take(wait=False) == 2
+    assert channel.take(wait=False) is Nothing.ENDED
+    assert channel.take() is Nothing.ENDED
+    with pytest.raises(Cancelled):
+        channel.put(3)
 
-    def frames() -> Iterator[int]:
-        while True:
-            gate.enter(1)
-            yield 1
 
-    with pytest.raises(KeyError), Stages() as stages:
-        stages.guard(gate)
-        for _ in stages.source("frames", frames, 1):
-            time.sleep(0.05)  # the producer now waits at the gate
-            raise KeyError("loop")
+def test_an_error_waits_behind_the_items_whoever_asks() -> None:
+    channel: Channel[int] = Channel(2)
+    channel.put(1)
+    channel.end(ValueError("the camera is gone"))
+    channel.end()  # what came first counts
+    assert channel.take(wait=False) == 1
+    for wait in (False, True):
+        with pytest.raises(ValueError, match="the camera is gone"):
+            channel.take(wait=wait)
