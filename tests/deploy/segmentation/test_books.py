@@ -34,7 +34,7 @@ class Desk:
         self.out, self.ledger = out, ledger
         names = [f"f{number}" for number in range(jobs)]
         self.jobs = [Job(Listed(out / name, name), name) for name in names]
-        self.tables, self.clock = Tables(out, names, PAPER_PHASES), Clock()
+        self.tables, self.clock = Tables(out, lambda: names, PAPER_PHASES), Clock()
         self.shares: Counter[str] = Counter()
         self.failures: list[Failure] = []
         self.books = Books(out, ledger, self.tables, self.clock, "m" * 64, "s" * 64, self._tell)
