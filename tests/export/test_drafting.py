@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 
 from hptl_deploy.errors import ModelError, VerificationError
 from hptl_deploy.model import load_model
-from hptl_export import drafting
 from hptl_export.drafting import put_in_place
 from hptl_export.files import Draft, without_logits
 from support.exported import Exported
@@ -59,7 +59,7 @@ def test_a_copy_that_is_not_the_file_is_not_published(
     final.write_bytes(b"of before")
     (tmp_path / "models" / "model.int8.onnx").write_bytes(b"its int8")
     monkeypatch.setattr(
-        drafting.shutil, "copyfile", lambda source, to: to.write_bytes(source.read_bytes()[:-1])
+        shutil, "copyfile", lambda source, to: to.write_bytes(source.read_bytes()[:-1])
     )
     with pytest.raises(VerificationError, match="what was written is not what was verified"):
         put_in_place(draft.put(exported4.model.card), final, Recorder().note)
