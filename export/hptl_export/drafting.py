@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,17 +11,18 @@ from pathlib import Path
 import onnx
 
 from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
-from hptl_deploy.errors import ModelError
-from hptl_deploy.files import atomic_path
+from hptl_deploy.errors import ModelError, VerificationError
+from hptl_deploy.files import atomic_path, sha256_file
 from hptl_deploy.model import MODEL_FILES, Model, ModelCard, load_model
-from hptl_export.files import write_model
+from hptl_export.effort import operations_per_pixel
+from hptl_export.files import Draft
 from hptl_export.memory import bytes_per_pixel
 
 
 def publish_draft(
     proto: onnx.ModelProto, card: ModelCard, final: Path, note: Callable[[str], None]
 ) -> Model:
-    """Measure the graph's memory, open it once as a workstation will, and rename it to `final`.
+    """Open the graph as a workstation will, measure its memory, and publish it as `final`.
 
     A file that is there and is the very same stays, and so does its hash, which results name.
     Raises what opening raises; `final` is untouched then.
@@ -30,17 +32,35 @@ def publish_draft(
         return load_model(final)
     # On Windows a session's file cannot be removed before the session is gone.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        draft = Path(folder) / final.name
-        write_model(proto, card, draft)
-        # First of all what may refuse it: an int8 model's probe.
-        OnnxRuntimeEngine(load_model(draft)).close()
+        draft = Draft(proto, Path(folder) / final.name)
+        model = draft.put(card)
+        if card.precision == "int8":
+            # First of all what may refuse it: its probe. Others are opened where memory is
+            # measured, by the same engine.
+            OnnxRuntimeEngine(model).close()
         note("measuring memory per pixel")
-        needed = round(bytes_per_pixel(draft, card.stride, card.input_scale), 1)
-        write_model(proto, replace(card, bytes_per_pixel=needed), draft)
-        load_model(draft)
-        with atomic_path(final) as temporary:
-            temporary.write_bytes(draft.read_bytes())
-    return load_model(final)
+        needed = bytes_per_pixel(model, operations_per_pixel(proto, card.stride))
+        return put_in_place(draft.put(replace(card, bytes_per_pixel=round(needed, 1))), final, note)
+
+
+def put_in_place(draft: Model, final: Path, note: Callable[[str], None]) -> Model:
+    """Read a finished file as a workstation will, and copy it to its place, whole or not at all.
+
+    What stands there in other precisions goes where it is of another fp32 file. Raises ModelError
+    where it is not what a workstation takes, VerificationError where what lies in place is not what
+    was verified; `final` is untouched then.
+    """
+    read = load_model(draft.path)
+    with atomic_path(final) as temporary:
+        shutil.copyfile(draft.path, temporary)
+        if not read.sha256 == draft.sha256 == sha256_file(temporary):
+            raise VerificationError(
+                f"{final}: what was written is not what was verified",
+                hint="Look for a failing disk or a lack of room, and export it again",
+            )
+        if read.card.precision == "fp32":
+            remove_other_precisions(final, note)
+    return replace(read, path=final)
 
 
 def remove_other_precisions(final: Path, note: Callable[[str], None]) -> None:

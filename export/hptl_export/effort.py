@@ -8,18 +8,21 @@ a second for every few hundred thousand pixels, on crops of them.
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hptl_deploy.bench.work import operations
+from hptl_deploy.bench.work import operations_of
+
+if TYPE_CHECKING:
+    import onnx
 
 LOOK = 7e11
 """Operations of one look: two to seven seconds on two cores. An export takes about ten."""
 
 
-def operations_per_pixel(path: Path, stride: int) -> float:
-    """Of the ONNX file at `path`, per micrograph pixel."""
+def operations_per_pixel(proto: onnx.ModelProto, stride: int) -> float:
+    """Of an exported graph, per micrograph pixel."""
     side = 8 * stride  # any: every layer's work grows with the area
-    return operations(path, side, side) / side**2
+    return operations_of(proto, "the exported graph", side, side) / side**2
 
 
 def side_of_look(per_pixel: float, stride: int, crops: int, least: int, most: int) -> int:

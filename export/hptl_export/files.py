@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from hptl_deploy.engines.onnxruntime import load_onnxruntime, session_options
-from hptl_deploy.model import CARD_KEY, INPUT, ModelCard
+from hptl_deploy.model import CARD_KEY, INPUT, Model, ModelCard
 
 LOGITS = "logits"
 
@@ -41,11 +41,38 @@ def with_logits(published: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def write_model(proto: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+class Draft:
+    """A model file in the making: its graph is written once, its card as often as it changes.
+
+    What follows in a protocol buffer is merged with what went before, so the card lies behind the
+    weights, where the whole model written at once would have it, too.
+    """
+
+    def __init__(self, proto: onnx.ModelProto, path: Path) -> None:
+        """Write `proto`, still without a card, to `path`."""
+        self.path = path
+        del proto.metadata_props[:]
+        content = proto.SerializeToString()
+        path.write_bytes(content)
+        self._length = len(content)
+        self._hash = hashlib.sha256(content)
+
+    def put(self, card: ModelCard) -> Model:
+        """Write `card` in place of the one before; the file as it is now, not yet read again."""
+        entry = onnx.StringStringEntryProto(key=CARD_KEY, value=card.to_json())
+        content = onnx.ModelProto(metadata_props=[entry]).SerializeToString()
+        with self.path.open("rb+") as file:
+            file.truncate(self._length)
+            file.seek(self._length)
+            file.write(content)
+        whole = self._hash.copy()
+        whole.update(content)
+        return Model(self.path, card, whole.hexdigest())
+
+
+def write_model(proto: onnx.ModelProto, card: ModelCard, path: Path) -> Model:
     """Write the graph with its card inside, one file."""
-    del proto.metadata_props[:]
-    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
-    path.write_bytes(proto.SerializeToString())
+    return Draft(proto, path).put(card)
 
 
 @contextmanager
@@ -55,15 +82,13 @@ def onnx_logits(shown: onnx.ModelProto) -> Iterator[Logits]:
     # What the numbers of the graph mean, not what this processor makes of them: that is the
     # probe's part.
     options = session_options(ort, exact_int8=True)
-    # On Windows the file cannot be removed while the session holds it.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "logits.onnx"
-        path.write_bytes(shown.SerializeToString())
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
-        def logits(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-            (found,) = session.run([LOGITS], {INPUT: frame[None]})
-            shown_logits: NDArray[np.float32] = found[0]
-            return shown_logits
+    def logits(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        (found,) = session.run([LOGITS], {INPUT: frame[None]})
+        shown_logits: NDArray[np.float32] = found[0]
+        return shown_logits
 
-        yield logits
+    yield logits

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -85,25 +86,40 @@ def layers_beyond_half(
     What every layer reads, holds as weights and writes on `frames` (uint8 [H, W, 3]) is looked at,
     in fp32; what is no number counts as too large.
     """
-    largest: dict[str, float] = {}
+    with magnitudes(segmenter) as largest, torch.inference_mode():
+        for frame in frames:
+            segmenter(torch.tensor(frame[None]))  # [1, H, W, 3]
+    return beyond_half(largest, limit)
+
+
+def beyond_half(largest: Mapping[str, float], limit: float = HALF_RANGE) -> dict[str, float]:
+    """Those of the `magnitudes` of a segmenter that pass the limit."""
+    return {name: found for name, found in largest.items() if found > limit}
+
+
+@contextmanager
+def magnitudes(segmenter: Segmenter) -> Iterator[dict[str, float]]:
+    """The largest magnitude of every layer, of its weights at first.
+
+    What the layers read and write is added while the segmenter runs inside the block, whatever it
+    runs for. Infinite where one is no number. In the network's order.
+    """
+    layers = _layers(segmenter)
+    largest = {
+        name: max(_magnitude(parameter) for parameter in layer.parameters())
+        for name, layer in layers.items()
+    }
 
     def look(name: str, _: nn.Module, read: tuple[Tensor, ...], written: Tensor) -> None:
         found = max(_magnitude(read[0]), _magnitude(written))
-        largest[name] = max(largest.get(name, 0.0), found)
+        largest[name] = max(largest[name], found)
 
-    layers = _layers(segmenter)
     handles = [layer.register_forward_hook(partial(look, name)) for name, layer in layers.items()]
     try:
-        with torch.inference_mode():
-            for frame in frames:
-                segmenter(torch.tensor(frame[None]))  # [1, H, W, 3]
+        yield largest
     finally:
         for handle in handles:
             handle.remove()
-    for name, layer in layers.items():
-        weights = max(_magnitude(parameter) for parameter in layer.parameters())
-        largest[name] = max(largest.get(name, 0.0), weights)
-    return {name: found for name, found in largest.items() if found > limit}
 
 
 def half_segmenter(segmenter: Segmenter, kept: Collection[str]) -> Segmenter:
@@ -117,7 +133,8 @@ def judging_segmenter(segmenter: Segmenter, kept: Collection[str]) -> Segmenter:
 
 
 def _wrapped(segmenter: Segmenter, kept: Collection[str], wrap: Wrap) -> Segmenter:
-    copied = copy.deepcopy(segmenter)
+    # Every layer makes a copy of its own; the rest has no parameters.
+    copied = copy.deepcopy(segmenter, {id(own): own for own in segmenter.parameters()})
     for name, layer in _layers(copied).items():
         widen = name.startswith(_SUMMED)
         copied.network.add_module(name, Wide(layer) if name in kept else wrap(layer, widen))
@@ -139,5 +156,5 @@ def _rounded(flow: Tensor) -> Tensor:
 
 def _magnitude(tensor: Tensor) -> float:
     """The largest absolute value; infinite where one is no number."""
-    found = float(tensor.detach().abs().max())
-    return math.inf if math.isnan(found) else found
+    low, high = (float(end) for end in tensor.detach().aminmax())
+    return math.inf if math.isnan(low) or math.isnan(high) else max(-low, high)

@@ -35,18 +35,20 @@ def measured_reach(kind: str, input_scale: int) -> int:
     All pixels of one stride x stride block are followed back, a row or a column of them at
     a time: nothing is negative, so a sum's gradient vanishes only where every term's does,
     and the farthest input felt by a row of pixels is the farthest felt by any one of them.
+    Kernels are full rectangles, so how far is felt along a column does not depend on how wide
+    the picture is: it is a strip, as wide as the block.
     """
     stride = stride_of(input_scale)
     twin = _positive_twin(kind, input_scale)
     margin = -(-(reach(kind, input_scale) + stride) // stride) * stride
     side = 2 * margin + stride
-    picture = torch.ones(1, 3, side, side, requires_grad=True)
-    block = slice(margin, margin + stride)
-    logits = _logits(twin, picture, input_scale)[0, 0]
     farthest = 0
-    for place in range(margin, margin + stride):
-        for axis, pixels in ((0, logits[place, block]), (1, logits[block, place])):
-            (gradient,) = torch.autograd.grad(pixels.sum(), picture, retain_graph=True)
+    for axis, shape in ((0, (side, stride)), (1, (stride, side))):
+        strip = torch.ones(1, 3, *shape, requires_grad=True)
+        logits = _logits(twin, strip, input_scale)[0, 0]
+        for place in range(margin, margin + stride):
+            pixels = logits.select(axis, place)
+            (gradient,) = torch.autograd.grad(pixels.sum(), strip, retain_graph=True)
             felt = (gradient[0, 0] != 0).any(1 - axis).nonzero()
             farthest = max(farthest, place - int(felt[0]), int(felt[-1]) - place)
     return farthest

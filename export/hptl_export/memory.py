@@ -1,9 +1,10 @@
 """Bytes per pixel of a model on the CPU: measured in a process of its own, not estimated.
 
-    python -m hptl_export.memory MODEL SIDE
+    python -m hptl_export.memory MODEL SIDE SIDE < CARD
 
-prints the resident memory in bytes after one frame of SIDE x SIDE pixels. ONNX Runtime keeps what
-the frame took, so that is all of it; the peak would be that of reading a large model's weights.
+prints the resident memory in bytes after a frame of each SIDE x SIDE pixels, the smaller one first.
+ONNX Runtime keeps what the largest frame took and gives back what a smaller one did before, so
+that is all of it; the peak would be that of reading a large model's weights.
 """
 
 from __future__ import annotations
@@ -11,48 +12,55 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hptl_deploy.errors import VerificationError
-from hptl_export.effort import operations_per_pixel, side_of_look
+from hptl_deploy.model import Model, ModelCard
+from hptl_export.effort import side_of_look
 
 _LEAST_SIDE, _LARGEST_SIDE = 768, 1536
 """Of the larger of two frames whose difference is divided, in pixels of the network's input; the
 smaller has a third of it. What does not grow with the frame drops out."""
 
 
-def bytes_per_pixel(path: Path, stride: int, input_scale: int) -> float:
-    """Memory per micrograph pixel that the model at `path` takes with ONNX Runtime on the CPU.
+def bytes_per_pixel(model: Model, per_pixel: float) -> float:
+    """Memory per micrograph pixel that `model` takes with ONNX Runtime on the CPU.
 
-    Raises VerificationError when the measurement fails.
+    `per_pixel` is its operations. Raises VerificationError when the measurement fails.
     """
-    side = side_of_look(
-        operations_per_pixel(path, stride), stride, 1,
-        _LEAST_SIDE // input_scale, _LARGEST_SIDE // input_scale,
-    )  # fmt: skip
+    path, stride, scale = model.path, model.card.stride, model.card.input_scale
+    side = side_of_look(per_pixel, stride, 1, _LEAST_SIDE // scale, _LARGEST_SIDE // scale)
     sides = (max(stride, side // 3 // stride * stride), side)
-    small, large = (_held_after(path, side) for side in sides)
-    per_pixel = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
-    if per_pixel <= 0:
+    small, large = held_after(model, sides)
+    found = (large - small) / (sides[1] ** 2 - sides[0] ** 2)
+    if found <= 0:
         raise VerificationError(
             f"the memory of {path.name} could not be measured: {large} bytes for {sides[1]} px, "
             f"{small} bytes for {sides[0]} px"
         )
-    return per_pixel
+    return found
 
 
-def _held_after(path: Path, side: int) -> int:
+def held_after(model: Model, sides: Sequence[int]) -> list[int]:
+    """Bytes that a process with nothing but `model` holds after a square frame of each of `sides`.
+
+    They ascend. Raises VerificationError when it fails.
+    """
+    path = model.path
     done = subprocess.run(
-        [sys.executable, "-m", "hptl_export.memory", str(path), str(side)],
+        [sys.executable, "-m", "hptl_export.memory", str(path), *map(str, sides)],
+        # The card comes along, so that the process need not read the weights twice.
+        input=model.card.to_json(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode != 0:
         killed = "it was killed, probably for lack of memory"
         last = (done.stderr.strip().splitlines() or [killed])[-1]
         raise VerificationError(f"the memory of {path.name} could not be measured ({last})")
-    return int(done.stdout)
+    return [int(line) for line in done.stdout.split()]
 
 
 def peak_resident() -> int:
@@ -72,19 +80,21 @@ def peak_resident() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def _measure(path: Path, side: int) -> int:
+def _measure(model: Model, sides: Sequence[int]) -> Iterator[int]:
     import numpy as np
     import psutil
 
     from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
-    from hptl_deploy.model import load_model
 
-    # Noise, so that no picture is special; its content does not change what is allocated.
-    frame = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
-    with OnnxRuntimeEngine(load_model(path)) as engine:
-        engine.infer(frame)
-        return int(psutil.Process().memory_info().rss)
+    with OnnxRuntimeEngine(model) as engine:
+        for side in sides:
+            # Noise, so that no picture is special; its content does not change what is allocated.
+            frame = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
+            engine.infer(frame)
+            yield int(psutil.Process().memory_info().rss)
 
 
 if __name__ == "__main__":
-    print(_measure(Path(sys.argv[1]), int(sys.argv[2])))
+    given = ModelCard.from_json(sys.stdin.buffer.read().decode("utf-8"), sys.argv[1])
+    for held in _measure(Model(Path(sys.argv[1]), given, ""), [int(s) for s in sys.argv[2:]]):
+        print(held)

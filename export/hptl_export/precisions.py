@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hptl_export.frames import Frames
+    from hptl_export.publish import Published
     from hptl_train.networks import Segmenter
     from hptl_train.run_folder import RunFolder
 
@@ -42,45 +44,48 @@ class Reference:
     frames: Frames
     logits: list[NDArray[np.float32]]
     """[K, H, W] of each frame."""
+    magnitudes: Mapping[str, float] | None = None
+    """The largest number of every layer of its network on the frames, where that is known."""
 
     @classmethod
     def of(cls, model: Model, frames: Frames) -> Reference:
-        """Run `model` on `frames`."""
+        """Run `model` on `frames`: for a file that this process has not verified."""
         shown = with_logits(onnx.load(model.path))
         return cls(model, shown, frames, _logits(shown, frames.pictures))
 
 
 def publish_precisions(
     run: RunFolder,
-    model: Model,
+    published: Published,
     note: Callable[[str], None],
     *,
     fp16: bool,
     int8_for: str | None,
     calibrate: Path | None,
 ) -> tuple[list[Model], list[VerificationError]]:
-    """Write what is asked for beside `model`, the published fp32 file of `run`.
+    """Write what is asked for beside `published`, the fp32 file of `run`.
 
     `int8_for` is one of INT8_TARGETS, or None where no int8 is wanted; `calibrate` a folder of
     micrographs, or None for those that are verified on. Returns what was written, and why the rest
     was not. Raises what `calibration_frames` raises.
     """
     from hptl_export.frames import calibration_frames, verification_frames
-    from hptl_export.publish import trained
 
     if not (fp16 or int8_for):
         return [], []
     # Before any long work: the folder may be a slip of the pen.
+    model, stride = published.model, published.model.card.stride
     calibration = None if calibrate is None else calibration_frames(calibrate, model.card)
-    stride = model.card.stride
-    frames = verification_frames(run, stride, operations_per_pixel(model.path, stride))
-    reference = Reference.of(model, frames)
+    reference = published.reference
+    if reference is None:
+        per_pixel = operations_per_pixel(onnx.load(model.path), stride)
+        reference = Reference.of(model, verification_frames(run, stride, per_pixel))
     tasks: list[Callable[[], Model]] = []
     if fp16:
-        segmenter, _ = trained(run, model.card.name)
-        tasks.append(lambda: publish_fp16(segmenter, reference, note))
+        tasks.append(partial(publish_fp16, published.segmenter, reference, note))
     if int8_for:
-        tasks.append(lambda: publish_int8(reference, calibration or frames, int8_for, note))
+        calibration = calibration or reference.frames
+        tasks.append(partial(publish_int8, reference, calibration, int8_for, note))
     written, failed = [], []
     for task in tasks:
         try:
@@ -98,11 +103,17 @@ def publish_fp16(segmenter: Segmenter, reference: Reference, note: Callable[[str
     a CPU and hides what overflows. Raises VerificationError where a limit is passed.
     """
     from hptl_export.graph import export_graph
-    from hptl_export.half import half_segmenter, judging_segmenter, layers_beyond_half
+    from hptl_export.half import (
+        beyond_half,
+        half_segmenter,
+        judging_segmenter,
+        layers_beyond_half,
+    )
     from hptl_export.verify import torch_logits
 
     model, frames = reference.model, reference.frames
-    beyond = layers_beyond_half(segmenter, frames.pictures)
+    seen = reference.magnitudes
+    beyond = layers_beyond_half(segmenter, frames.pictures) if seen is None else beyond_half(seen)
     kept = ", ".join(f"{name} (up to {largest:.2g})" for name, largest in beyond.items()) or "none"
     note(f"half precision: layers that stay in fp32: {kept}")
     judge = judging_segmenter(segmenter, tuple(beyond))

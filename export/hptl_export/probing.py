@@ -25,14 +25,13 @@ def make_probe(
     maps: Sequence[NDArray[np.uint8]],
     stride: int,
 ) -> Probe:
-    """The part of `pictures` (uint8 [H, W, 3]) with the most even mixture of phases.
+    """A probe of an int8 graph: `probe_frame` and what the graph answers.
 
-    `maps` are their class maps, uint8 [H, W]. The answer of an int8 graph is computed without any
-    8-bit kernel: unoptimised, ONNX Runtime turns every 8-bit number into fp32, multiplies and adds
-    there and rounds to 8 bits, so that nothing saturates on whatever machine this is.
+    That is computed without any 8-bit kernel: unoptimised, ONNX Runtime turns every 8-bit number
+    into fp32, multiplies and adds there and rounds to 8 bits, so that nothing saturates on whatever
+    machine this is.
     """
-    side = max(stride, _SIDE // stride * stride)
-    frame = max(_parts(pictures, maps, side), key=lambda part: _mixture(part[1]))[0]
+    frame = probe_frame(pictures, maps, stride)
     ort = load_onnxruntime()
     options = session_options(ort)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -41,6 +40,17 @@ def make_probe(
     )
     (classes,) = session.run([OUTPUTS[0]], {INPUT: frame[None]})
     return Probe.of(frame, classes[0])
+
+
+def probe_frame(
+    pictures: Sequence[NDArray[np.uint8]], maps: Sequence[NDArray[np.uint8]], stride: int
+) -> NDArray[np.uint8]:
+    """The part of `pictures` (uint8 [H, W, 3]) with the most even mixture of phases.
+
+    `maps` are their class maps, uint8 [H, W].
+    """
+    side = max(stride, _SIDE // stride * stride)
+    return max(_parts(pictures, maps, side), key=lambda part: _mixture(part[1]))[0]
 
 
 def _parts(

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hptl_deploy import __version__
 from hptl_deploy.errors import RunError
-from hptl_deploy.files import atomic_path
 from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model
 from hptl_deploy.models_folder import set_default
 from hptl_deploy.phases import phases_from_json
-from hptl_export.drafting import is_published, remove_other_precisions
+from hptl_export.drafting import is_published, put_in_place
 from hptl_export.effort import operations_per_pixel
-from hptl_export.files import without_logits, write_model
+from hptl_export.files import Draft, without_logits
 from hptl_export.frames import verification_frames
 from hptl_export.graph import export_graph
 from hptl_export.memory import bytes_per_pixel
-from hptl_export.probing import make_probe
+from hptl_export.precisions import Reference
 from hptl_export.verify import verify
 from hptl_train.building import segmenting_network
 from hptl_train.checkpoint import load_weights, restore_weights
@@ -35,9 +34,20 @@ if TYPE_CHECKING:
 _EXPORTABLE = "FCN-32s, FCN-16s and FCN-8s"
 
 
+@dataclass(frozen=True)
+class Published:
+    """A model in its place, and what other precisions of it start from."""
+
+    model: Model
+    segmenter: Segmenter
+    """The network that the file says the same as."""
+    reference: Reference | None
+    """What its verification saw; None where an earlier export verified it."""
+
+
 def publish(
     run: RunFolder, name: str, models: Path, note: Callable[[str], None], *, default: bool = True
-) -> Model:
+) -> Published:
     """Export the final network of a finished run as `models/<name>/model.onnx`.
 
     The file is written under a temporary name, measured and verified there, and renamed
@@ -54,29 +64,24 @@ def publish(
         note(f"{final} is this very model, verified when it was exported; it stays as it is")
         if default:
             set_default(models, name)
-        return load_model(final)
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / MODEL_FILE
-        write_model(proto, card, draft)
+        return Published(load_model(final), segmenter, None)
+    per_pixel = operations_per_pixel(proto, card.stride)
+    # On Windows a session's file cannot be removed before the session is gone.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        draft = Draft(proto, Path(folder) / MODEL_FILE)
         note("measuring memory per pixel")
-        card = replace(
-            card, bytes_per_pixel=round(bytes_per_pixel(draft, card.stride, card.input_scale), 1)
-        )
-        write_model(proto, card, draft)
-        per_pixel = operations_per_pixel(draft, card.stride)
+        needed = bytes_per_pixel(draft.put(card), per_pixel)
+        card = replace(card, bytes_per_pixel=round(needed, 1))
         frames = verification_frames(run, card.stride, per_pixel)
         note(f"verifying on {frames.what}")
-        verification = verify(segmenter, load_model(draft), shown, frames, per_pixel)
-        probe = make_probe(proto, frames.pictures, verification.maps, card.stride)
-        write_model(proto, replace(card, checks=verification.to_json(), probe=probe), draft)
-        # What is published is what a workstation will read: one more look at that file.
-        load_model(draft)
-        remove_other_precisions(final, note)
-        with atomic_path(final) as temporary:
-            temporary.write_bytes(draft.read_bytes())
+        found = verify(segmenter, draft.put(card), shown, frames, per_pixel)
+        card = replace(card, checks=found.to_json(), probe=found.probe)
+        model = put_in_place(draft.put(card), final, note)
     if default:
         set_default(models, name)
-    return load_model(final)
+    return Published(
+        model, segmenter, Reference(model, shown, frames, found.shown, found.magnitudes)
+    )
 
 
 def trained(run: RunFolder, name: str) -> tuple[Segmenter, ModelCard]:

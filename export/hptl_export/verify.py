@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,13 @@ import torch
 from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from hptl_deploy.errors import VerificationError
 from hptl_deploy.model import Model, ModelCard
+from hptl_deploy.probe import Probe
 from hptl_export.change import largest
 from hptl_export.effort import LOOK
 from hptl_export.files import Logits, onnx_logits
+from hptl_export.half import magnitudes
 from hptl_export.halo import CORE_STRIDES, change_beyond_halo, measured_reach
+from hptl_export.probing import probe_frame
 from hptl_export.thresholds import CLASSES_PPM_FP32, HALO_FP32, LOGITS_FP32
 from hptl_train.networks import Segmenter
 from hptl_train.networks.reach import reach
@@ -31,7 +34,7 @@ _UNPUBLISHED = "Nothing was published"
 
 @dataclass(frozen=True)
 class Verification:
-    """What was measured; every figure has passed its threshold."""
+    """What was measured, every figure within its threshold, and what was seen on the way."""
 
     logits: float
     """max |ONNX - torch| / max |torch|."""
@@ -39,8 +42,12 @@ class Verification:
     beyond_halo: float
     """Largest change of a logit / largest logit, when all outside the halo becomes noise."""
     reach: int
-    maps: list[NDArray[np.uint8]]
-    """torch's class map [H, W] of each frame."""
+    shown: list[NDArray[np.float32]]
+    """The exported graph's logits [K, H, W] of each frame."""
+    magnitudes: Mapping[str, float]
+    """The largest number that each layer of the network read, holds and wrote."""
+    probe: Probe
+    """What the file itself says of the part of the frames with the most even mixture of phases."""
     pixels: int
     """Pixels that logits and classes were compared on."""
     compared_on: str
@@ -70,11 +77,13 @@ def verify(
     """
     card, frames, compared_on = model.card, looked_at.pictures, looked_at.what
     found = _check_reach(segmenter.network.kind, card.input_scale, card.halo)
-    truths = [torch_logits(segmenter, frame) for frame in frames]
+    with magnitudes(segmenter) as seen:
+        truths = [torch_logits(segmenter, frame) for frame in frames]
     with onnx_logits(shown) as logits:
+        given = [logits(frame) for frame in frames]
         worst = largest(
-            float(np.abs(logits(frame) - truth).max()) / float(np.abs(truth).max())
-            for frame, truth in zip(frames, truths, strict=True)
+            float(np.abs(answer - truth).max()) / float(np.abs(truth).max())
+            for answer, truth in zip(given, truths, strict=True)
         )
         if not worst <= LOGITS_FP32:
             raise VerificationError(
@@ -83,14 +92,21 @@ def verify(
                 hint=_UNPUBLISHED,
             )
         beyond = _check_halo(logits, frames, card, per_pixel)
-    pixels = sum(truth[0].size for truth in truths)
+    # numpy's argmax takes the lowest index of a tie, as the graph does.
+    maps = [truth.argmax(0).astype(np.uint8) for truth in truths]
+    with OnnxRuntimeEngine(model) as engine:
+        ppm = _check_classes(engine, frames, maps, compared_on)
+        frame = probe_frame(frames, maps, card.stride)
+        probe = Probe.of(frame, engine.infer(frame[None]).classes[0])
     return Verification(
         logits=worst,
-        classes_ppm=_check_classes(model, frames, truths, compared_on),
+        classes_ppm=ppm,
         beyond_halo=beyond,
         reach=found,
-        maps=[truth.argmax(0).astype(np.uint8) for truth in truths],
-        pixels=pixels,
+        shown=given,
+        magnitudes=seen,
+        probe=probe,
+        pixels=sum(one.size for one in maps),
         compared_on=compared_on,
     )
 
@@ -135,19 +151,17 @@ def _check_halo(
 
 
 def _check_classes(
-    model: Model,
+    engine: OnnxRuntimeEngine,
     frames: Sequence[NDArray[np.uint8]],
-    truths: Sequence[NDArray[np.float32]],
+    maps: Sequence[NDArray[np.uint8]],
     compared_on: str,
 ) -> float:
-    """Parts per million of the file's own class maps that differ from torch's."""
-    with OnnxRuntimeEngine(model) as engine:
-        # numpy's argmax takes the lowest index of a tie, as the graph does.
-        different = sum(
-            int((engine.infer(frame[None]).classes[0] != truth.argmax(0)).sum())
-            for frame, truth in zip(frames, truths, strict=True)
-        )
-    pixels = sum(truth[0].size for truth in truths)
+    """Parts per million of the file's own class maps that differ from torch's `maps`."""
+    different = sum(
+        int((engine.infer(frame[None]).classes[0] != truth).sum())
+        for frame, truth in zip(frames, maps, strict=True)
+    )
+    pixels = sum(truth.size for truth in maps)
     ppm: float = 1e6 * different / pixels
     if not ppm <= CLASSES_PPM_FP32:
         raise VerificationError(

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 
 from hptl_deploy.errors import ModelError
 from hptl_deploy.model import INPUT
+from hptl_deploy.onnx_tensors import without_weights
 
 if TYPE_CHECKING:
     import onnx
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-_SMALL = 1024
-"""Numbers: what shapes are computed from is smaller, weights are larger and not looked at."""
 
 
 def operations(path: Path, height: int, width: int) -> int:
@@ -31,7 +29,15 @@ def operations(path: Path, height: int, width: int) -> int:
     """
     import onnx
 
-    model = _without_weights(onnx.load(str(path), load_external_data=False))
+    return operations_of(onnx.load(str(path), load_external_data=False), str(path), height, width)
+
+
+def operations_of(model: onnx.ModelProto, where: str, height: int, width: int) -> int:
+    """The same of a model in memory, which stays as it is; `where` names it in messages."""
+    import onnx
+
+    # A large file is quick to look at where its weights are left out.
+    model = without_weights(model)
     (picture,) = (value for value in model.graph.input if value.name == INPUT)
     for dim, length in zip(picture.type.tensor_type.shape.dim, (1, height, width, 3), strict=True):
         dim.Clear()
@@ -45,7 +51,7 @@ def operations(path: Path, height: int, width: int) -> int:
                 total += 2 * _products(node, shapes)
             except KeyError as exc:
                 raise ModelError(
-                    f"{path}: the operations of node {node.name} cannot be counted, because the "
+                    f"{where}: the operations of node {node.name} cannot be counted, because the "
                     f"shape of {exc} is not known"
                 ) from exc
     return total
@@ -62,23 +68,6 @@ def _products(node: onnx.NodeProto, shapes: Shapes) -> int:
         return count * rows * columns * math.prod(shapes[node.input[1]])
     transposed = any(entry.name == "transA" and entry.i for entry in node.attribute)
     return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
-
-
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` with inputs in place of its weights, so that a large file is quick to look at."""
-    import onnx
-
-    kept = []
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL:
-            kept.append(tensor)
-            continue
-        model.graph.input.append(
-            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-        )
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    return model
 
 
 def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:

@@ -93,10 +93,11 @@ def export(
         model_name = name or found.name
         if Path(model_name).name != model_name or model_name in ("", ".", "..", "default"):
             raise UsageError(f"--name {model_name}: expected a plain name, not a path or `default`")
-        model = publish(found, model_name, models, sink.note)
+        published = publish(found, model_name, models, sink.note)
+        model = published.model
         more, failed = publish_precisions(
             found,
-            model,
+            published,
             sink.note,
             fp16=fp16,
             int8_for=int8_for if int8 else None,

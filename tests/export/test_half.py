@@ -15,7 +15,13 @@ from hptl_export.change import Change, refuse
 from hptl_export.files import onnx_logits
 from hptl_export.frames import Frames
 from hptl_export.graph import export_graph
-from hptl_export.half import half_segmenter, judging_segmenter, layers_beyond_half
+from hptl_export.half import (
+    beyond_half,
+    half_segmenter,
+    judging_segmenter,
+    layers_beyond_half,
+    magnitudes,
+)
 from hptl_export.thresholds import FP16, HALF_RANGE
 from hptl_export.verify import torch_logits
 from hptl_train.networks import Segmenter
@@ -117,3 +123,29 @@ def test_the_file_holds_half_precision_where_it_may_and_says_what_the_judge_says
     judged = torch_logits(judging_segmenter(network, kept), FRAME)
     with onnx_logits(shown) as logits:
         assert relative(logits(FRAME), judged) < 5e-3
+
+
+def test_magnitudes_are_noted_whatever_the_network_runs_for() -> None:
+    network = huge()
+    with magnitudes(network) as seen:
+        before = dict(seen)
+        truth = torch_logits(network, FRAME)
+    assert list(beyond_half(before)) == ["conv3_1"]  # by its weights alone
+    assert beyond_half(seen) == layers_beyond_half(network, [FRAME])
+    assert list(beyond_half(seen)) == ["conv3_1", "conv3_2"]
+    # Nothing is noted behind the block, and nothing was changed by it.
+    after = dict(seen)
+    assert (torch_logits(network, np.full_like(FRAME, 255)) != truth).any()
+    assert seen == after
+
+
+def test_other_precisions_leave_the_network_as_it_was() -> None:
+    network = segmenter(input_scale=4, seed=4)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for wrapped in (half_segmenter(network, ("fc7",)), judging_segmenter(network, ("fc7",))):
+        own = {parameter.data_ptr() for parameter in network.parameters()}
+        assert not own & {parameter.data_ptr() for parameter in wrapped.parameters()}
+    assert network.state_dict().keys() == before.keys()
+    for name, tensor in network.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, before[name])

@@ -13,11 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hptl_deploy.cli.main import run as run_command
+from hptl_deploy.engines import open_engine
 from hptl_deploy.errors import RunError, VerificationError
 from hptl_deploy.model import load_model
 from hptl_deploy.models_folder import find_model
+from hptl_export.effort import operations_per_pixel
 from hptl_export.frames import Frames, verification_frames
-from hptl_export.memory import bytes_per_pixel
+from hptl_export.half import beyond_half, layers_beyond_half
+from hptl_export.memory import bytes_per_pixel, held_after
+from hptl_export.precisions import Reference
 from hptl_export.publish import publish, trained
 from hptl_export.verify import verify
 from hptl_train.recipe import Wishes, load_chain, recipes_folder
@@ -63,6 +67,32 @@ def test_the_newest_finished_run_becomes_a_model_that_explains_itself(
     assert "is this very model, verified when it was exported" in printed.err
 
 
+def test_what_verification_saw_is_handed_on(run: RunFolder, tmp_path: Path) -> None:
+    published = publish(run, "mine", tmp_path, Recorder().note)
+    model, reference = published.model, published.reference
+    assert model == load_model(tmp_path / "mine" / "model.onnx")
+    assert reference is not None
+    assert reference.model == model
+    # The same as a look of its own at the published file and at the network would give.
+    anew = Reference.of(model, reference.frames)
+    for handed, own in zip(reference.logits, anew.logits, strict=True):
+        np.testing.assert_allclose(handed, own, atol=1e-5 * float(np.abs(own).max()))
+    assert reference.magnitudes is not None
+    pictures = reference.frames.pictures
+    assert beyond_half(reference.magnitudes, 0) == layers_beyond_half(
+        published.segmenter, pictures, 0
+    )
+    # The probe says what the file says.
+    probe = model.card.probe
+    assert probe is not None
+    with open_engine(model, "cpu") as engine:
+        assert probe.differing(engine.infer(probe.frame[None]).classes[0]) == 0
+    # Verified by an earlier export: nothing was looked at.
+    again = publish(run, "mine", tmp_path, Recorder().note)
+    assert again.reference is None
+    assert again.model == model
+
+
 def test_a_run_of_before_synthetic_data_were_told_apart(run: RunFolder, tmp_path: Path) -> None:
     old = copy_of(run, tmp_path)
     record = old.read()
@@ -73,14 +103,13 @@ def test_a_run_of_before_synthetic_data_were_told_apart(run: RunFolder, tmp_path
 
 @pytest.mark.slow
 def test_the_memory_of_another_size_is_predicted(exported4: Exported) -> None:
-    from hptl_export import memory
-
     card = exported4.model.card
-    per_pixel = bytes_per_pixel(exported4.model.path, card.stride, 4)
+    work = operations_per_pixel(exported4.shown, card.stride)
+    per_pixel = bytes_per_pixel(exported4.model, work)
     small, large = 768 // card.stride * card.stride, 1920 // card.stride * card.stride
-    grown = memory._held_after(exported4.model.path, large) - memory._held_after(
-        exported4.model.path, small
-    )
+    # In a process for each, which has held nothing else before.
+    (after_large,), (after_small,) = (held_after(exported4.model, [n]) for n in (large, small))
+    grown = after_large - after_small
     assert grown == pytest.approx(per_pixel * (large**2 - small**2), rel=0.2)
 
 

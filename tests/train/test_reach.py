@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hptl_export.halo import measured_reach
+from hptl_export.halo import _logits, _positive_twin, measured_reach
 from hptl_train.networks.reach import halo, reach
 from hptl_train.networks.segmenter import stride_of
 from support.tiny import segmenter
@@ -26,6 +26,23 @@ def test_derivation_equals_measurement_at_scale_4(kind: str) -> None:
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_derivation_equals_measurement(scale: int) -> None:
     assert measured_reach("fcn8s", scale) == reach("fcn8s", scale)
+
+
+def test_a_strip_feels_as_far_as_the_whole_picture() -> None:
+    """The measurement follows rows and columns back in strips; here, pixels in a full picture."""
+    scale, far = 4, measured_reach("fcn8s", 4)
+    stride = stride_of(scale)
+    twin, margin = _positive_twin("fcn8s", scale), (far // stride + 2) * stride
+    side = 2 * margin + stride
+    picture = torch.ones(1, 3, side, side, requires_grad=True)
+    logits = _logits(twin, picture, scale)[0, 0]
+    farthest = 0
+    for place in range(margin, margin + stride):
+        (gradient,) = torch.autograd.grad(logits[place, place], picture, retain_graph=True)
+        for axis in (0, 1):
+            felt = (gradient[0, 0] != 0).any(1 - axis).nonzero()
+            farthest = max(farthest, place - int(felt[0]), int(felt[-1]) - place)
+    assert farthest == far
 
 
 def test_real_weights_never_look_beyond_the_reach() -> None:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hptl_deploy.bench.work import operations
+from hptl_deploy.bench.work import operations, operations_of
 from hptl_deploy.bundled import BUNDLED, bundled_models_folder
 from hptl_deploy.errors import ModelError
 from hptl_deploy.model import MODEL_FILE, load_model
@@ -45,6 +45,15 @@ def test_the_bundled_model_is_counted_as_its_card_says() -> None:
     height, width = 6 * card.stride, 10 * card.stride
     expected = closed_form(card.channels, card.fc, len(card.phases), card.input_scale)
     assert operations(model.path, height, width) == pytest.approx(expected * height * width)
+
+
+def test_a_model_in_memory_stays_as_it_is() -> None:
+    folder = bundled_models_folder()
+    assert folder is not None
+    path = folder / BUNDLED / MODEL_FILE
+    proto = onnx.load(str(path))
+    assert operations_of(proto, "it", 64, 96) == operations(path, 64, 96)
+    assert proto == onnx.load(str(path))
 
 
 def written(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, tuple[int, ...]]) -> Path:
