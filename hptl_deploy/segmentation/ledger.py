@@ -91,6 +91,11 @@ class Ledger(Closes):
         line = json.dumps({"schema": _SCHEMA, **asdict(entry)}, ensure_ascii=False)
         try:
             self._write(line.encode("utf-8") + b"\n")
+        except FileNotFoundError as exc:
+            raise ResultsError(
+                f"{self._path}: has been deleted, so the run stops",
+                hint="Start it again; without this file all micrographs are done anew",
+            ) from exc
         except OSError as exc:
             raise ResultsError(
                 f"{self._path}: cannot be written ({exc.strerror or exc}), so the run stops",
@@ -135,7 +140,7 @@ class Ledger(Closes):
 
     def _write(self, line: bytes) -> None:
         if not self._path.exists():
-            raise FileNotFoundError(None, "it has been deleted")
+            raise FileNotFoundError(self._path)
         self._file.seek(0, os.SEEK_END)
         start = self._file.tell()
         try:

@@ -198,9 +198,9 @@ def test_an_output_that_is_gone_already_is_no_error(tmp_path: Path, ledger: Ledg
 def test_without_a_ledger_nothing_counts_as_done(tmp_path: Path, ledger: Ledger) -> None:
     desk = Desk(tmp_path, ledger, 2)
     (tmp_path / LEDGER_FILE).unlink()
-    with pytest.raises(ResultsError, match="it has been deleted"):
+    with pytest.raises(ResultsError, match="has been deleted, so the run stops"):
         desk.write(desk.jobs[0], 1, 1)
-    with pytest.raises(ResultsError, match="it has been deleted"):
+    with pytest.raises(ResultsError, match="has been deleted, so the run stops"):
         desk.books.failed(desk.jobs[1], "read", "torn")
     assert desk.books.counts == {}
     assert desk.tables.all_rows() == []
