@@ -99,16 +99,17 @@ class Books:
                 rows = [parts.rows[page] for page in sorted(parts.rows)]
                 self._ledger.append(self._entry(job, parts.outputs, rows))
                 self._finish(job, "done", rows)
+                job.done = True
             self._tables.write_if_due()
 
     def failed(self, job: Job, stage: str, why: str) -> None:
-        """`job` cannot be done; only what fails first counts.
+        """`job` cannot be done; only what fails first counts, and nothing behind its last page.
 
         Nothing of it stays: half a file's pages would pass for all of them. Raises ResultsError
         when the ledger cannot be written.
         """
         with self._lock:
-            if job.abandoned:
+            if job.abandoned or job.done:
                 return
             job.abandoned = True
             self._remove(self._parts.get(job.listed.relative, _Parts()).outputs)

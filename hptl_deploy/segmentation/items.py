@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Job:
-    """One input on its way. Written to by the read stage, except for `abandoned`."""
+    """One input on its way. Written to by the read stage, except for `abandoned` and `done`."""
 
     listed: Listed
     base: str
@@ -28,6 +28,8 @@ class Job:
     sha256: str = ""
     abandoned: bool = False
     """Set by a later stage that gave it up: what else there is of it is not worth reading."""
+    done: bool = False
+    """Set when its results are in place and its line is in the ledger."""
 
 
 @dataclass(frozen=True)

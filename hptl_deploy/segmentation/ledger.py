@@ -125,6 +125,11 @@ class Ledger(Closes):
         )
         try:
             self._write("".join(lines).encode("utf-8"))
+        except FileNotFoundError as exc:
+            raise ResultsError(
+                f"{self._path}: has been deleted, so the run stops",
+                hint="Start it again; without this file all micrographs are done anew",
+            ) from exc
         except OSError as exc:
             raise ResultsError(
                 f"{self._path}: cannot be written ({exc.strerror or exc}), so the run stops",
@@ -170,7 +175,7 @@ class Ledger(Closes):
 
     def _write(self, line: bytes) -> None:
         if not self._path.exists():
-            raise FileNotFoundError(None, "it has been deleted")
+            raise FileNotFoundError(self._path)
         self._file.seek(0, os.SEEK_END)
         start = self._file.tell()
         try:

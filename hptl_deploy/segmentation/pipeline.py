@@ -81,6 +81,7 @@ def run_stream(
         for item in inference.solve(draw):
             with clock.waiting():
                 solved.put(item)
+            del item  # not held while the next is computed: its room has been given away
 
 
 def _next_frame(

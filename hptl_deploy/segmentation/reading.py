@@ -90,6 +90,7 @@ class Reader:
                         item.leave()
                     raise
                 yield item
+                del item  # not held while room for the next is waited for
                 if job.abandoned:
                     return
 

@@ -273,10 +273,13 @@ class _Run:
             raise ResultsError(
                 f"{self.home}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
                 f"({exc.strerror or exc})",
-                hint="Close programs that hold them open and run again; class maps are kept",
+                hint="Make room, or close programs that hold them open, and run again; class maps "
+                "are kept",
             ) from exc
 
     def _write_if_possible(self) -> None:
+        if not self.out.is_dir():
+            return  # deleted: nothing is made anew that would speak of results
         try:
             self._write("interrupted")
         except ResultsError:

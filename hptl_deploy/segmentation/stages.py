@@ -103,6 +103,7 @@ class Channel(Generic[T]):
         """Items in order. Raises the producer's error behind the last, or Cancelled."""
         while not isinstance(item := self.take(), Nothing):
             yield item
+            del item  # large, and the next may be long in coming; so everywhere here
 
 
 class ByteGate:
@@ -194,6 +195,7 @@ class Stages:
                 items = produce()
                 for item in items:
                     channel.put(item)
+                    del item
             except Cancelled:
                 pass
             except BaseException as exc:  # handed over, not swallowed
@@ -218,6 +220,7 @@ class Stages:
             try:
                 for item in channel:
                     work(item)
+                    del item
             except Cancelled:
                 pass
             except BaseException as exc:  # raised by __exit__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ from hptl_deploy.tiling import Region
 
 Written = Solved | Kept | Skipped | Failed
 
+_FULL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Nothing can be written any more: no space, no right to write, nothing left of one's share."""
+
 Outputs = dict[str, Callable[[Path], None]]
 """What writes each result, by its name below the out folder."""
 
@@ -42,7 +47,11 @@ class Writer:
     clock: Clock
 
     def take(self, item: Written) -> None:
-        """Write one item. Raises ResultsError when the ledger cannot be written."""
+        """Write one item.
+
+        Raises ResultsError when the ledger, or anything at all, cannot be written: the run need
+        not go through all that is left to say so of each.
+        """
         with self.clock.busy("write"):
             if isinstance(item, Skipped):
                 self.books.skipped(item.job, item.entry)
@@ -69,14 +78,28 @@ class Writer:
         except ResultsError:
             raise
         except OSError as exc:
+            self._check_there()
+            effective = os.access in os.supports_effective_ids
+            if exc.errno in _FULL or not os.access(self.out, os.W_OK, effective_ids=effective):
+                raise ResultsError(
+                    f"{self.out}: cannot be written ({reason(exc)}), so the run stops",
+                    hint="What is done stays done; start it again when the folder can be written",
+                ) from exc
             self.books.failed(job, "write", f"{self.out}: {reason(exc)}")
         except HptlError as exc:
             self.books.failed(job, "infer", reason(exc))
         except Exception as exc:
             self.books.failed(job, "write", reason(exc))
 
+    def _check_there(self) -> None:
+        if not self.out.is_dir():
+            raise ResultsError(
+                f"{self.out}: has been deleted, so the run stops", hint="Start it again"
+            )
+
     def _solved(self, solved: Solved) -> None:
         """Tallied first: a map that breaks the contract is not written."""
+        self._check_there()  # writing would make it anew
         frame, of = solved.frame, solved.frame.of
         banded = of.plan.band is not None
         if of.job.abandoned and not banded:

@@ -154,6 +154,17 @@ def test_the_last_page_that_fails_leaves_nothing(tmp_path: Path, ledger: Ledger)
     assert len(desk.lines()) == 1
 
 
+def test_what_is_done_does_not_fail_any_more(tmp_path: Path, ledger: Ledger) -> None:
+    """A file that cannot be closed, say, when all of it has been read and written."""
+    desk = Desk(tmp_path, ledger, 1)
+    desk.write(desk.jobs[0], 1, 1)
+    desk.books.failed(desk.jobs[0], "read", "cannot be closed")
+    assert desk.books.counts == {"done": 1}
+    assert [entry["failure"] for entry in desk.lines()] == [None]
+    assert desk.results() == {"f0_p1"}
+    assert desk.failures == []
+
+
 def test_what_was_done_before_counts_and_is_shown(tmp_path: Path, ledger: Ledger) -> None:
     desk = Desk(tmp_path, ledger, 2)
     rows = [row(desk.jobs[0], 1)]
@@ -198,9 +209,9 @@ def test_an_output_that_is_gone_already_is_no_error(tmp_path: Path, ledger: Ledg
 def test_without_a_ledger_nothing_counts_as_done(tmp_path: Path, ledger: Ledger) -> None:
     desk = Desk(tmp_path, ledger, 2)
     (tmp_path / LEDGER_FILE).unlink()
-    with pytest.raises(ResultsError, match="it has been deleted"):
+    with pytest.raises(ResultsError, match="has been deleted, so the run stops"):
         desk.write(desk.jobs[0], 1, 1)
-    with pytest.raises(ResultsError, match="it has been deleted"):
+    with pytest.raises(ResultsError, match="has been deleted, so the run stops"):
         desk.books.failed(desk.jobs[1], "read", "torn")
     assert desk.books.counts == {}
     assert desk.tables.all_rows() == []

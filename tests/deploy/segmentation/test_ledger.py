@@ -100,5 +100,5 @@ def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
 def test_a_ledger_that_vanished_stops_the_run(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         (tmp_path / LEDGER_FILE).unlink()
-        with pytest.raises(ResultsError, match="it has been deleted"):
+        with pytest.raises(ResultsError, match="has been deleted, so the run stops"):
             ledger.append(entry(tmp_path, "a.tif"))

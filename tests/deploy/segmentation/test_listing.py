@@ -104,7 +104,21 @@ def test_broken_links_and_pipes_are_failures(tmp_path: Path) -> None:
     failures = {f.file: f.reason for f in list_inputs(tmp_path, tmp_path / "out").failures}
     assert failures["gone.tif"] == "a link that leads nowhere"
     assert failures["pipe.tif"] == "is no ordinary file"
-    assert "self.tif" in failures
+    assert failures["self.tif"] == "cannot be looked at (Too many levels of symbolic links)"
+
+
+@links
+def test_links_in_a_circle_are_failures_and_end(tmp_path: Path) -> None:
+    touch(tmp_path / "a.tif")
+    (tmp_path / "b.tif").symlink_to(tmp_path / "c.tif")
+    (tmp_path / "c.tif").symlink_to(tmp_path / "b.tif")
+    (tmp_path / "folder").symlink_to(tmp_path / "folder")
+    listing = list_inputs(tmp_path, tmp_path / "out")
+    assert listing.names == ["a.tif"]
+    reason = "cannot be looked at (Too many levels of symbolic links)"
+    assert [(failure.file, failure.reason) for failure in listing.failures] == [
+        ("b.tif", reason), ("c.tif", reason), ("folder", reason),
+    ]  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_read_is_one_failure(

@@ -238,9 +238,12 @@ def test_a_stop_while_four_threads_read(
     tmp_path: Path, smooth: Engine, threads: Callable[[int], None]
 ) -> None:
     source, stop, out = hard_folder(tmp_path / "in"), threading.Event(), tmp_path / "out"
-    sink = Recorder(lambda name: stop.set())
-    summary = within(60, lambda: segment(SegmentOptions(source, out), smooth, sink, stop))
-    assert summary.counts["done"] + summary.counts["failed"] + summary.counts["remaining"] == 22
+    folder_of(source / "more", 150, size=(16, 24))  # more than queues and batches hold
+    engine = Watched(smooth, lambda batch: stop.set())
+    summary = within(60, lambda: segment(SegmentOptions(source, out), engine, Recorder(), stop))
+    counts = summary.counts
+    assert counts["done"] + counts["failed"] + counts["remaining"] == 150 + 22
+    assert 0 < counts["done"] == len({row["file"] for row in summary.results})
     assert summary.exit_code == 130
     # A stack that was begun is whole.
     assert len(list(out.glob("stack0*_classes.tif"))) in (0, 5)

@@ -359,8 +359,8 @@ def test_without_a_ledger_the_run_stops(tmp_path: Path, engine: Engine) -> None:
     with pytest.raises(ResultsError) as caught:
         segment(SegmentOptions(source, out), engine, sink)
     assert str(caught.value) == (
-        f"{out / LEDGER_FILE}: cannot be written (it has been deleted), so the run stops. "
-        "What is done stays done; start it again when the folder can be written"
+        f"{out / LEDGER_FILE}: has been deleted, so the run stops. Start it again; without this "
+        "file all micrographs are done anew"
     )
     assert json.loads((out / "run.json").read_text())["state"] == "interrupted"
 

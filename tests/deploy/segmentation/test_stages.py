@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -247,3 +248,45 @@ def test_an_error_waits_behind_the_items_whoever_asks() -> None:
     for wait in (False, True):
         with pytest.raises(ValueError, match="the camera is gone"):
             channel.take(wait=wait)
+
+
+class Thing:
+    """Something large."""
+
+
+def gone(thing: weakref.ref[Thing]) -> bool:
+    deadline = time.monotonic() + 5
+    while thing() is not None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return thing() is None
+
+
+def test_a_sink_that_waits_holds_nothing() -> None:
+    taken: list[weakref.ref[Thing]] = []
+
+    def take(thing: Thing) -> None:
+        taken.append(weakref.ref(thing))
+
+    with Stages() as stages:
+        channel = stages.sink("write", take, 2, 2)
+        channel.put(Thing())
+        deadline = time.monotonic() + 5
+        while not taken and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert gone(taken[0])
+
+
+def test_a_source_that_waits_holds_nothing() -> None:
+    more = threading.Event()
+
+    def produce() -> Iterator[Thing]:
+        yield Thing()
+        assert more.wait(20)
+
+    with Stages() as stages:
+        thing = stages.source("things", produce, 2).take()
+        assert isinstance(thing, Thing)
+        taken = weakref.ref(thing)
+        del thing
+        assert gone(taken)
+        more.set()
