@@ -70,6 +70,7 @@ def run_stream(
     shared = Shared(jobs)
     with clock.running(), Stages() as stages:
         stages.guard(reader.gate)
+        stages.guard(reader.keeps)
         frames = stages.source("read", lambda: reader.items(shared), _DEPTH, clock.threads["read"])
         solved = stages.sink("write", writer.take, _DEPTH, clock.threads["write"])
 

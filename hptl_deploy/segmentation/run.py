@@ -173,7 +173,7 @@ class _Run:
         )  # fmt: skip
         self.reader = Reader(
             options, engine, self.memory, ledger, self.mosaics, self.clock,
-            ByteGate(self.memory.frames), stop,
+            ByteGate(self.memory.frames), ByteGate(self.memory.reading), stop,
         )  # fmt: skip
         self.bar: Bar = Silent()
         self.books = Books(
@@ -202,8 +202,7 @@ class _Run:
         self.ledger.sweep(job.listed.relative for job in self.jobs)
         state = "interrupted" if self._counts()["remaining"] else "finished"
         self._write(state)
-        if state == "finished" and not self.tables.failures:
-            self.mosaics.clear()
+        self.mosaics.end(complete=state == "finished" and not self.tables.failures)
         return RunSummary(
             out=self.out,
             state=state,
