@@ -106,6 +106,12 @@ class Books:
             self._finish(job, "failed", [], failure)
             self._tables.write_if_due()
 
+    def end(self) -> None:
+        """The run is over: of what it has not finished, nothing stays, as of what failed."""
+        with self._lock:
+            for parts in self._parts.values():
+                self._remove(parts.outputs)
+
     def _remove(self, outputs: Mapping[str, int]) -> None:
         for name in outputs:
             with suppress(OSError):

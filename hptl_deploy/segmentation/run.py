@@ -199,6 +199,7 @@ class _Run:
         except BaseException:
             self._write_if_possible()
             raise
+        self.books.end()
         self.ledger.sweep(job.listed.relative for job in self.jobs)
         state = "interrupted" if self._counts()["remaining"] else "finished"
         self._write(state)

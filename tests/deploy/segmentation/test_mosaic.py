@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from PIL import Image
 
 from hptl_deploy.engines import Engine
 from hptl_deploy.engines.memory.host import HostMemory
+from hptl_deploy.micrographs.bands import BandReader, DecodesRows
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation import overlay as overlays
-from hptl_deploy.segmentation.mosaic import BANDS_FOLDER, reduced_picture
+from hptl_deploy.segmentation.mosaic import BANDS_FOLDER, Mosaic, reduced_picture
+from hptl_deploy.tiling import FramePlan
 from support.drawings import blobs, save
 from support.mosaic_runs import BANDS, HEIGHT, REDUCED, TILES, WIDTH, colours, save_tiff, whole
 from support.sinks import Recorder
@@ -191,6 +194,46 @@ def test_two_mosaics_at_once(tmp_path: Path, small_limits: None, seeing: Engine)
     for seed in range(3):
         check_maps(out, f"m{seed}", seeing, colours(seed=seed))
     assert not (out / BANDS_FOLDER).exists()
+
+
+@pytest.mark.parametrize(("most", "together"), [(1, 1), (1 << 40, 3)])
+def test_what_readers_keep_between_bands_is_bounded(
+    tmp_path: Path,
+    small_limits: None,
+    seeing: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    together: int,
+) -> None:
+    """Of a format that cannot be read by parts that is the whole page, once for every thread."""
+    open_now: list[int] = []
+    seen: list[int] = []
+    all_there = threading.Barrier(together)
+
+    class Reader(BandReader):
+        def __init__(self, page: DecodesRows, overlap: int) -> None:
+            super().__init__(page, overlap)
+            open_now.append(1)
+            seen.append(len(open_now))
+            all_there.wait(20)
+
+        def close(self) -> None:
+            open_now.pop()
+            super().close()
+
+    monkeypatch.setattr("hptl_deploy.micrographs.decoded.BandReader", Reader)
+    monkeypatch.setattr("hptl_deploy.segmentation.run.threads_per_stage", lambda: 3)
+    monkeypatch.setattr("hptl_deploy.segmentation.memory.MemoryPlan.reading", most)
+    for seed in range(3):
+        save(tmp_path / "in" / f"m{seed}.png", blobs(HEIGHT, WIDTH, seed=seed))
+    assert segment(SegmentOptions(tmp_path / "in"), seeing).counts["done"] == 3
+    assert max(seen) == together
+
+
+def test_an_overlay_is_reduced_no_further_than_the_map_has_levels(tmp_path: Path) -> None:
+    """By 256: at more, a band would end within a square of pixels."""
+    plan = FramePlan(3_000_000, 10, 8, 24, (256, 16), 256)
+    assert Mosaic(tmp_path, plan, confidence=False, overlay=True).reduced == 8
 
 
 @pytest.mark.parametrize("room", [None, 900_000])

@@ -102,7 +102,6 @@ def test_the_bar_ends_at_one_where_bands_come_in_behind_a_failure(
 ) -> None:
     """Bands that were in hand are stored, which is no progress of a run that has given up."""
     monkeypatch.setattr("hptl_deploy.segmentation.memory.MemoryPlan.held", lambda *_: 1)
-    monkeypatch.setattr("hptl_deploy.segmentation.pipeline.threads_per_stage", lambda: 1)
     infer, failed = seeing._infer, False
 
     def failing(batch: Any) -> Prediction:

@@ -138,3 +138,12 @@ def test_the_gate_is_cancelled_with_the_stream() -> None:
         for _ in stages.source("frames", frames, 1):
             time.sleep(0.05)  # the producer now waits at the gate
             raise KeyError("loop")
+
+
+def test_a_block_inside_the_gate_leaves_it_however_it_ends() -> None:
+    gate = ByteGate(10)
+    with gate.inside(7):
+        assert gate.held == 7
+    with pytest.raises(KeyError), gate.inside(12):
+        raise KeyError
+    assert gate.held == 0
