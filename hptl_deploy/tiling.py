@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hptl_deploy.errors import UsageError
@@ -160,13 +161,22 @@ class FramePlan:
         return Tile(read, write)
 
     @property
-    def largest_read(self) -> tuple[int, int]:
-        """(rows, columns) of the largest tile that is read."""
+    def reads(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What is read at a time: rows from top to bottom of all areas, columns from left to right.
+
+        Every tile has one of these heights and one of these widths, and every pair is a tile's.
+        """
         rows, columns = self.core or self.padded.shape
         return (
-            _longest_read(self.padded.height, rows, self.halo),
-            _longest_read(self.padded.width, columns, self.halo),
+            _reads(self.padded.height, rows, self.halo, self.band),
+            _reads(self.padded.width, columns, self.halo),
         )
+
+    @property
+    def largest_read(self) -> tuple[int, int]:
+        """(rows, columns) of the largest tile that is read."""
+        down, across = self.reads
+        return max(down), max(across)
 
 
 def plan_frame(
@@ -193,8 +203,8 @@ def plan_frame(
     padded = (_up(height, stride), _up(width, stride))
 
     def taken(core: tuple[int, int]) -> bool:
-        reads = [_reads(*axis, halo) for axis in zip(padded, core, strict=True)]
-        return all(takes(rows, columns) for rows in reads[0] for columns in reads[1])
+        down, across = (set(_reads(*axis, halo)) for axis in zip(padded, core, strict=True))
+        return all(takes(rows, columns) for rows in down for columns in across)
 
     if tile is not None:
         check_core(tile, stride)
@@ -212,7 +222,7 @@ def plan_frame(
     for largest in range(max(padded), 0, -stride):
         rows, columns = (_longest_read(length, largest, halo) for length in padded)
         if rows * columns * bytes_per_pixel <= budget_bytes:
-            core = (_even_core(padded[0], largest, stride), _even_core(padded[1], largest, stride))
+            core = (even_core(padded[0], largest, stride), even_core(padded[1], largest, stride))
             if taken(core):
                 return FramePlan(height, width, stride, halo, core)
     raise UsageError(
@@ -255,10 +265,16 @@ def _longest_read(length: int, core: int, halo: int) -> int:
     return max(_reads(length, core, halo))
 
 
-def _reads(length: int, core: int, halo: int) -> set[int]:
-    """The lengths that are read along one axis."""
-    starts = range(0, length, core)
-    return {min(length, start + core + halo) - max(0, start - halo) for start in starts}
+@lru_cache(maxsize=256)
+def _reads(length: int, core: int, halo: int, band: int | None = None) -> tuple[int, ...]:
+    """The lengths that are read along one axis, one after another; a core ends with its band."""
+    found = []
+    for top in range(0, length, band or length):
+        bottom = min(top + (band or length), length)
+        for start in range(top, bottom, core):
+            end = min(start + core, bottom)
+            found.append(min(length, end + halo) - max(0, start - halo))
+    return tuple(found)
 
 
 def _up(value: int, multiple: int) -> int:
@@ -270,6 +286,7 @@ def regions_of(pixels: NDArray[np.uint8]) -> Callable[[Region], NDArray[np.uint8
     return lambda region: pixels[region.slices]
 
 
-def _even_core(length: int, largest: int, stride: int) -> int:
+def even_core(length: int, largest: int, stride: int) -> int:
+    """The side, at most `largest`, that cuts `length` into equal pieces, up to the stride."""
     pieces = math.ceil(length / largest)
     return _up(math.ceil(length / pieces), stride)

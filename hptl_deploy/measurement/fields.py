@@ -84,10 +84,13 @@ class Tally:
         """What `to_json` gave. Raises ValueError for anything else."""
         tally = cls()
         try:
-            for index, count in document["pixels"].items():
-                tally.pixels[int(index)] = int(count)
+            counted = {int(index): int(count) for index, count in document["pixels"].items()}
             tally.sure = int(document["sure"])
-        except (AttributeError, IndexError, KeyError, TypeError) as exc:
+            if min([tally.sure, *counted, *counted.values()]) < 0:  # -1 would be the last index
+                raise ValueError("negative")
+            for index, count in counted.items():
+                tally.pixels[index] = count
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
             raise ValueError("no tally") from exc
         return tally
 

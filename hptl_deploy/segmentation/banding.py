@@ -12,9 +12,11 @@ Bands begin on the grid of the class map's own TIFF tiles, so that each is compr
 from __future__ import annotations
 
 import math
+import sys
+from dataclasses import replace
 
 from hptl_deploy.engines.base import Capacity
-from hptl_deploy.tiling import FramePlan
+from hptl_deploy.tiling import FramePlan, even_core
 
 GRID = 256
 """Side of the TIFF tiles of a mosaic's class map, in pixels."""
@@ -47,19 +49,22 @@ def plan_bands(
     An engine may take `engine_bytes` for a tile, a band `band_bytes`. `tile` forces the side of the
     cores, in pixels.
     """
+    most = _TILE_PIXELS
+    if capacity.bytes_per_pixel:
+        most = min(most, int(engine_bytes / capacity.bytes_per_pixel))
     grid = math.lcm(GRID, capacity.stride)
-    best: tuple[float, FramePlan] | None = None
+    best: tuple[int, FramePlan] | None = None
     for rows in range(grid, max(grid, _MOST_ROWS) + 1, grid):
-        core = _core(rows, width, capacity, tile, engine_bytes)
-        plan = FramePlan(height, width, capacity.stride, capacity.halo, core, rows)
-        if core is None or band_pixels(plan) * BAND_BYTES > band_bytes:
-            continue
-        if not _takes(plan, capacity):
-            continue
-        spent = sum(math.prod(tile.read.shape) for tile in plan.tiles(plan.areas[0]))
-        price = spent / math.prod(plan.areas[0].shape)
-        if best is None or price < best[0]:
-            best = (price, plan)
+        bands = FramePlan(height, width, capacity.stride, capacity.halo, None, rows)
+        if band_pixels(bands) * BAND_BYTES > band_bytes:
+            break
+        core = _forced(bands, tile, capacity) if tile else largest_core(bands, most, capacity)
+        if core is not None:
+            plan = replace(bands, core=core)
+            down, across = plan.reads
+            price = sum(down) * sum(across)  # pixels that the engine is given
+            if best is None or price < best[0]:
+                best = (price, plan)
         if rows >= height:
             break
     return None if best is None else best[1]
@@ -71,25 +76,36 @@ def band_pixels(plan: FramePlan) -> int:
     return rows * plan.width
 
 
-def _core(
-    rows: int, width: int, capacity: Capacity, tile: int | None, engine_bytes: float
-) -> tuple[int, int] | None:
-    """(rows, columns) of the widest core in a band of `rows`; None where the engine has no room."""
-    if tile is not None:
-        return (min(tile, rows), tile)
-    stride, halo = capacity.stride, capacity.halo
-    most = _TILE_PIXELS
-    if capacity.bytes_per_pixel:
-        most = min(most, int(engine_bytes / capacity.bytes_per_pixel))
-    columns = (most // (rows + 2 * halo) - 2 * halo) // stride * stride
-    if columns < stride:
-        return None
-    pieces = math.ceil(width / columns)
-    return (rows, math.ceil(width / pieces / stride) * stride)
+def largest_core(bands: FramePlan, most: int, capacity: Capacity) -> tuple[int, int] | None:
+    """(rows, columns) of the largest core whose tiles, with halos, are of at most `most` pixels.
+
+    Cores are evened out over a band; its own core does not count. None where the engine has no
+    room even for the smallest, or was not built for it.
+    """
+    stride, (height, width) = bands.stride, bands.padded.shape
+    rows = min(bands.band or height, height)
+    # No tile is wider that is as high as a band.
+    down = max(replace(bands, core=(rows, width)).reads[0])
+    widest = min(width, most // down // stride * stride)
+    tried = None
+    for largest in range(max(rows, widest), 0, -stride):
+        core = (even_core(rows, largest, stride), even_core(width, largest, stride))
+        if core != tried and _fits(replace(bands, core=core), most, capacity):
+            return core
+        tried = core
+    return None
 
 
-def _takes(plan: FramePlan, capacity: Capacity) -> bool:
-    """Whether an engine that was built for certain shapes takes every tile."""
-    edges = {plan.areas[0], plan.areas[-1], plan.areas[min(1, len(plan.areas) - 1)]}
-    shapes = {tile.read.shape for area in edges for tile in plan.tiles(area)}
-    return all(capacity.takes(*shape) for shape in shapes)
+def _forced(bands: FramePlan, tile: int, capacity: Capacity) -> tuple[int, int] | None:
+    """Cores of `tile` px a side; None where the engine was not built for them."""
+    core = (min(tile, bands.band or tile), tile)
+    # What is too large for the memory is told with what it needs, by who asked.
+    return core if _fits(replace(bands, core=core), sys.maxsize, capacity) else None
+
+
+def _fits(plan: FramePlan, most: int, capacity: Capacity) -> bool:
+    """Whether every tile is of at most `most` pixels, and of a shape the engine was built for."""
+    down, across = map(set, plan.reads)
+    return max(down) * max(across) <= most and all(
+        capacity.takes(rows, columns) for rows in down for columns in across
+    )

@@ -76,12 +76,14 @@ class Books:
         with self._lock:
             if now:
                 self._clock.done(pixels)
+            if of.job.abandoned:
+                return
             share = pixels / (of.plan.height * of.plan.width * of.pages)
             self._parts.setdefault(of.job.listed.relative, _Parts()).advanced += share
             self._advance(share, of.job.listed.relative, None)
 
-    def page_done(self, of: PageOf, outputs: Mapping[str, int], row: dict[str, Any]) -> None:
-        """A page's results are in place; with the last page, `of.job` is done.
+    def page_done(self, of: PageOf, outputs: Mapping[str, int], row: dict[str, Any]) -> bool:
+        """A page's results are in place; with the last page, `of.job` is done, and the answer True.
 
         Raises ResultsError when the ledger cannot be written.
         """
@@ -89,18 +91,20 @@ class Books:
         with self._lock:
             if job.abandoned:
                 self._remove(outputs)
-                return
+                return False
             banded = of.plan.band is not None
             self._clock.done(0 if banded else of.plan.height * of.plan.width, pages=1)
             parts = self._parts.setdefault(job.listed.relative, _Parts())
             parts.outputs |= outputs
             parts.rows[of.page] = row
-            if len(parts.rows) == of.pages:
+            complete = len(parts.rows) == of.pages
+            if complete:
                 rows = [parts.rows[page] for page in sorted(parts.rows)]
                 self._ledger.append(self._entry(job, parts.outputs, rows))
                 self._finish(job, "done", rows)
                 job.done = True
             self._tables.write_if_due()
+            return complete
 
     def failed(self, job: Job, stage: str, why: str) -> None:
         """`job` cannot be done; only what fails first counts, and nothing behind its last page.
@@ -117,6 +121,12 @@ class Books:
             self._ledger.append(self._entry(job, {}, [], {"stage": stage, "reason": why}))
             self._finish(job, "failed", [], failure)
             self._tables.write_if_due()
+
+    def end(self) -> None:
+        """The run is over: of what it has not finished, nothing stays, as of what failed."""
+        with self._lock:
+            for parts in self._parts.values():
+                self._remove(parts.outputs)
 
     def _remove(self, outputs: Mapping[str, int]) -> None:
         for name in outputs:

@@ -19,6 +19,7 @@ import numpy as np
 
 from hptl_deploy.engines.base import Engine, Prediction
 from hptl_deploy.errors import OutOfDeviceMemory, UsageError
+from hptl_deploy.segmentation.banding import largest_core
 from hptl_deploy.segmentation.filling import Filling, Piece
 from hptl_deploy.segmentation.items import Failed, Frame, Solved, reason
 from hptl_deploy.segmentation.stages import Cancelled, Nothing
@@ -240,6 +241,8 @@ class Inference:
 
     def _smaller_core(self, plan: FramePlan, most: int) -> tuple[int, int] | None:
         """Of tiles of at most `most` pixels; None where there are none so small."""
+        if plan.band is not None:
+            return largest_core(plan, most, self._capacity)
         try:
             return plan_frame(
                 plan.height,

@@ -61,6 +61,11 @@ class MemoryPlan:
         """What inference may take, of its device's memory."""
         return self.budget - self.frames if self.device is None else self.device
 
+    @property
+    def reading(self) -> int:
+        """What the readers of several mosaics may keep between bands; more, and one goes alone."""
+        return self.budget // 8
+
     def held(self, plan: FramePlan) -> int:
         """What a page, or a band of it, takes between decoding and writing."""
         if plan.band is not None:
@@ -96,33 +101,40 @@ class MemoryPlan:
     def _banded(
         self, height: int, width: int, capacity: Capacity, tile: int | None, engine: int
     ) -> FramePlan:
-        plan = plan_bands(
-            height, width, capacity, tile=tile, engine_bytes=engine, band_bytes=self.frames / 2
-        )
-        if plan is None:
-            raise MicrographError(
-                f"{width} x {height} px cannot be cut into bands that fit: "
-                f"{gib(self.frames / 2)} are planned for a band, {gib(engine)} for inference",
-                hint="Cut the micrograph into parts or use a machine with more memory",
+        # Two at a time, so that one is read while the other is in the engine. Of a very wide
+        # page one alone, which may take more than frames do: the width's only limit.
+        alone = int(self.budget * _FRAMES_SHARE)
+        rest = engine if self.device is not None else self.budget - alone
+        for band, room in ((self.frames / 2, engine), (alone, rest)):
+            plan = plan_bands(
+                height, width, capacity, tile=tile, engine_bytes=room, band_bytes=band
             )
-        self._check_forced(plan, capacity, tile, engine)
-        return plan
+            if plan is not None:
+                self._check_forced(plan, capacity, tile, room)
+                return plan
+        raise MicrographError(
+            f"{width} x {height} px cannot be cut into bands that fit: {gib(alone)} are planned "
+            f"for a band, {gib(rest)} for inference",
+            hint="Cut the micrograph into parts or use a machine with more memory",
+        )
 
-    def check_bands(self, page: Page, plan: FramePlan, capacity: Capacity) -> None:
-        """Raise MicrographError where the page's format asks for more memory than is left.
+    def check_bands(self, page: Page, plan: FramePlan, capacity: Capacity) -> int:
+        """What reading the page in bands takes, in bytes.
 
-        Most are read by parts; some are decoded whole, whatever is asked of them.
+        Most formats are read by parts; some are decoded whole, whatever is asked of them. Raises
+        MicrographError where that needs more memory than is left.
         """
         need = page.band_bytes((plan.band or 0) + 2 * plan.halo, 2 * plan.halo)
         rows, columns = plan.largest_read
         engine = 0 if self.device is not None else int(rows * columns * capacity.bytes_per_pixel)
-        left = self.budget - self.frames - engine
+        left = self.budget - max(self.frames, self.held(plan)) - engine
         if need > left:
             raise MicrographError(
                 f"{plan.width} x {plan.height} px cannot be read in parts from this file: reading "
                 f"needs {gib(need)} of memory, {gib(left)} are left",
                 hint="Save it as a tiled or an uncompressed TIFF",
             )
+        return need
 
     def _check_forced(
         self, plan: FramePlan, capacity: Capacity, tile: int | None, engine: int

@@ -2,12 +2,12 @@
 
     <results>/.bands/<what it is of>/
         0000.classes  0000.confidence  0000.picture.npy     band 1
-        0000.json                                           last: band 1 is whole
+        0000.json                                           last: band 1 is whole; its figures
         0001.classes  ...
 
 A run that is killed or stopped goes on behind the last whole band, as long as input, model,
 settings and the cutting are the same. When the last band is there, the maps are put together from
-all of them and the folder goes.
+all of them; the folder goes when the input, with all its pages, is in the ledger.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import io
 import json
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -29,7 +30,7 @@ from hptl_deploy import __version__
 from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import sha256_json, write_bytes, write_json
 from hptl_deploy.measurement.fields import Tally
-from hptl_deploy.segmentation.items import PageOf, Solved
+from hptl_deploy.segmentation.items import Job, PageOf, Solved
 from hptl_deploy.segmentation.mosaic_band import BandedMap, check_band, encode_band, read_rows
 from hptl_deploy.segmentation.mosaic_tiff import write_class_mosaic, write_confidence_mosaic
 from hptl_deploy.segmentation.overlay import write_overlay
@@ -59,7 +60,8 @@ class Mosaic:
         )
         self._overlay = overlay
         side = max(plan.height, plan.width)
-        self.reduced = max(0, (-(-side // OVERLAY_SIDE) - 1).bit_length())
+        reduced = max(0, (-(-side // OVERLAY_SIDE) - 1).bit_length())
+        self.reduced = min(reduced, self._classes.levels)
         """The overlay shows every 2^reduced-th row and column."""
         self._lock = threading.Lock()
         self._settled: set[int] = set()
@@ -80,7 +82,7 @@ class Mosaic:
                 check_band(self._confidence, number, self._path(number, "confidence"))
             if self._overlay:
                 self._picture(number)
-        except (OSError, ValueError, ResultsError):
+        except (OSError, ResultsError):
             return False
         return True
 
@@ -92,12 +94,14 @@ class Mosaic:
         if self._confidence is not None:
             content = encode_band(self._confidence, number, solved.confidence)
             self._store(number, "confidence", content)
+        about: dict[str, Any] = {"band": number, "tally": tally.to_json()}
         if self._overlay:
             rows = frame.pixels[frame.area.relative_to(frame.rows).slices]
-            content_of = io.BytesIO()
-            np.save(content_of, reduced_picture(rows, 2**self.reduced))
-            self._store(number, "picture.npy", content_of.getvalue())
-        write_json(self._path(number, "json"), tally.to_json())
+            picture = io.BytesIO()
+            np.save(picture, reduced_picture(rows, 2**self.reduced))
+            self._store(number, "picture.npy", picture.getvalue())
+            about["picture_crc32"] = zlib.crc32(picture.getvalue())
+        write_json(self._path(number, "json"), {**about, "sha256": sha256_json(about)})
 
     def settle(self, area: Region) -> bool:
         """This band is stored; True for the one that is the last."""
@@ -106,7 +110,7 @@ class Mosaic:
             return len(self._settled) == self._classes.bands
 
     def tally(self) -> Tally:
-        """What was counted in all bands. Raises OSError and ValueError."""
+        """What was counted in all bands. Raises OSError and ResultsError."""
         whole = Tally()
         for number in range(self._classes.bands):
             whole.join(self._tally(number))
@@ -141,8 +145,6 @@ class Mosaic:
     def remove(self) -> None:
         """Delete the bands; what cannot be deleted stays."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        with suppress(OSError):
-            self._folder.parent.rmdir()  # where it was the last
 
     def _paths(self, kind: str) -> list[Path]:
         return [self._path(number, kind) for number in range(self._classes.bands)]
@@ -150,12 +152,32 @@ class Mosaic:
     def _store(self, number: int, kind: str, content: bytes) -> None:
         write_bytes(self._path(number, kind), content)
 
+    def _about(self, number: int) -> dict[str, Any]:
+        path = self._path(number, "json")
+        try:
+            about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if about.pop("sha256") == sha256_json(about) and about["band"] == number:
+                return about
+        except (AttributeError, KeyError, TypeError, ValueError):
+            pass  # not even JSON, or of another kind
+        raise self._damaged(number, path)
+
     def _tally(self, number: int) -> Tally:
-        return Tally.from_json(json.loads(self._path(number, "json").read_text(encoding="utf-8")))
+        return Tally.from_json(self._about(number)["tally"])
 
     def _picture(self, number: int) -> NDArray[np.uint8]:
-        picture: NDArray[np.uint8] = np.load(self._path(number, "picture.npy"), allow_pickle=False)
+        path = self._path(number, "picture.npy")
+        content = path.read_bytes()
+        if zlib.crc32(content) != self._about(number)["picture_crc32"]:
+            raise self._damaged(number, path)
+        picture: NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
         return picture
+
+    def _damaged(self, number: int, path: Path) -> ResultsError:
+        return ResultsError(
+            f"band {number + 1} of {self._classes.bands} ({path}): is not what was written (cut "
+            "short or altered); delete it and run again"
+        )
 
     def _write_overlay(
         self, path: Path, *, phases: Sequence[Phase], about: dict[str, Any], kind: str
@@ -209,16 +231,23 @@ class Mosaics:
                 )
             return self._open[key]
 
-    def close(self, page: PageOf) -> None:
-        """The page's results are in place, or will never be."""
+    def close(self, job: Job) -> None:
+        """The results of all its pages are in place, and the ledger says so."""
         with self._lock:
-            mosaic = self._open.pop((page.job.listed.relative, page.page), None)
-        if mosaic is not None:
+            keys = [key for key in self._open if key[0] == job.listed.relative]
+            closed = [self._open.pop(key) for key in keys]
+        for mosaic in closed:
             mosaic.remove()
 
-    def clear(self) -> None:
-        """Delete what is left of mosaics that will not be gone on with."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def end(self, *, complete: bool) -> None:
+        """The run is over: delete the folder, where something will be gone on with if it is empty.
+
+        Not before: a thread may be about to store the first band of a mosaic.
+        """
+        if complete:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):
+            self._folder.rmdir()
 
 
 def reduced_picture(rows: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

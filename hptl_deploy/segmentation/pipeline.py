@@ -71,6 +71,7 @@ def run_stream(
     with clock.running(), Stages() as stages:
         shared = Shared(jobs(stages))
         stages.guard(reader.gate)
+        stages.guard(reader.keeps)
         frames = stages.source("read", lambda: reader.items(shared), _DEPTH, clock.threads["read"])
         solved = stages.sink("write", writer.take, _DEPTH, clock.threads["write"])
 

@@ -41,6 +41,9 @@ class Reader:
     mosaics: Mosaics
     clock: Clock
     gate: ByteGate
+    """For frames, from decoding to writing."""
+    keeps: ByteGate
+    """For what is kept of a mosaic from one band to the next: all of it, in some formats."""
     stop: threading.Event
     """No further job is begun once this is set."""
 
@@ -104,8 +107,8 @@ class Reader:
 
     def _bands(self, of: PageOf, page: Page) -> Iterator[Frame | Kept]:
         mosaic, plan = self.mosaics.of(of), of.plan
-        self.memory.check_bands(page, plan, self.engine.capacity)
-        with page.bands(2 * plan.halo) as bands:
+        need = self.memory.check_bands(page, plan, self.engine.capacity)
+        with self.keeps.inside(need), page.bands(2 * plan.halo) as bands:
             for area in plan.areas:
                 with self.clock.busy("read"):
                     there = not self.options.overwrite and mosaic.has(area)

@@ -167,7 +167,7 @@ class _Run:
         )  # fmt: skip
         self.reader = Reader(
             options, engine, self.memory, ledger, self.mosaics, self.clock,
-            ByteGate(self.memory.frames), stop,
+            ByteGate(self.memory.frames), ByteGate(self.memory.reading), stop,
         )  # fmt: skip
         self.bar: Bar = Silent()
         self.books = Books(
@@ -195,12 +195,12 @@ class _Run:
         except BaseException:
             self._write_if_possible()
             raise
+        self.books.end()
         if self.options.shard is None:  # a shard does not know what the others own by now
             self.ledger.sweep(job.listed.relative for job in self.inputs.known())
         state = "interrupted" if self._counts()["remaining"] else "finished"
         self._write(state)
-        if state == "finished" and not self.tables.failures:
-            self.mosaics.clear()
+        self.mosaics.end(complete=state == "finished" and not self.tables.failures)
         return RunSummary(
             out=self.out,
             state=state,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -148,6 +149,15 @@ class ByteGate:
         with self._changed:
             self._held -= amount
             self._changed.notify_all()
+
+    @contextmanager
+    def inside(self, amount: int) -> Iterator[None]:
+        """`enter` before the block and `leave` behind it."""
+        self.enter(amount)
+        try:
+            yield
+        finally:
+            self.leave(amount)
 
     def cancel(self) -> None:
         """Wake whoever waits; it gets Cancelled."""

@@ -112,23 +112,27 @@ class Writer:
             self._band_done(of, frame.area, now=True)
             return
         outputs = self._write(self._writers(solved, self._base(of), self._about(of)))
-        self.books.page_done(of, outputs, self._row(of, measured))
+        self._enter(of, outputs, measured)
 
     def _band_done(self, of: PageOf, area: Region, *, now: bool) -> None:
         self.books.band_done(of, math.prod(area.shape), now=now)
         mosaic = self.mosaics.of(of)
         if not mosaic.settle(area) or of.job.abandoned:
             return
-        measured = mosaic.tally().field(self.engine.model.card.phases)
         about, phases = self._about(of), self.engine.model.card.phases
         writers = mosaic.writers(self._base(of), phases, about, self.options.overlay)
         try:
+            measured = mosaic.tally().field(phases)
             outputs = self._write(writers)
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
-        self.books.page_done(of, outputs, self._row(of, measured))
-        self.mosaics.close(of)
+        self._enter(of, outputs, measured)
+
+    def _enter(self, of: PageOf, outputs: dict[str, int], measured: Field) -> None:
+        """Into the books; bands are kept until all pages are there, or they would be made again."""
+        if self.books.page_done(of, outputs, self._row(of, measured)):
+            self.mosaics.close(of.job)
 
     def _base(self, of: PageOf) -> str:
         return page_base(of.job.base, of.page, of.pages)

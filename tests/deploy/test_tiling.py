@@ -171,3 +171,63 @@ def test_a_frame_smaller_than_the_stride_is_filled_up(size: tuple[int, int]) -> 
     assert np.array_equal(pixels[: size[0], : size[1]], frame)
     assert (pixels[size[0] :, : size[1]] == frame[-1:]).all()
     assert (pixels[:, size[1] :] == pixels[:, size[1] - 1 : size[1]]).all()
+
+
+@st.composite
+def banded_plans(draw: st.DrawFn) -> FramePlan:
+    stride = draw(st.sampled_from([1, 8, 24]))
+    side = st.integers(1, 12 * stride)
+    core = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    return FramePlan(
+        draw(side), draw(side), stride, stride * draw(st.integers(0, 5)),
+        (core[0] * stride, core[1] * stride), stride * draw(st.integers(1, 14)),
+    )  # fmt: skip
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(plan=banded_plans(), down=st.integers(1, 6), across=st.integers(1, 6))
+def test_tiles_of_all_areas_cover_the_frame_exactly_once(
+    plan: FramePlan, down: int, across: int
+) -> None:
+    """With the plan's cores, and with those that take their place."""
+    for core in (None, (down * plan.stride, across * plan.stride)):
+        times = np.zeros((plan.height, plan.width), int)
+        for area in plan.areas:
+            rows = plan.rows_for(area)
+            for tile in plan.tiles(area, core):
+                times[tile.write.slices] += 1
+                assert area.y0 <= tile.write.y0 < tile.write.y1 <= area.y1
+                assert rows.y0 <= tile.read.y0 < min(tile.read.y1, plan.height) <= rows.y1
+                high, wide = core or plan.core or (0, 0)
+                assert tile.write.height <= high
+                assert tile.write.width <= wide
+        assert (times == 1).all()
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(st.one_of(banded_plans(), plans()))
+def test_reads_are_those_of_the_tiles(plan: FramePlan) -> None:
+    tiles = [tile for area in plan.areas for tile in plan.tiles(area)]
+    down, across = plan.reads
+    assert [(rows, columns) for rows in down for columns in across] == [
+        tile.read.shape for tile in tiles
+    ]
+    assert plan.largest_read == (
+        max(tile.read.height for tile in tiles),
+        max(tile.read.width for tile in tiles),
+    )
+
+
+def test_a_frame_without_bands_is_one_area() -> None:
+    plan = plan_frame(90, 100, stride=32, halo=32)
+    assert plan.areas == [Region(0, 90, 0, 100)]
+    assert plan.rows_for(plan.areas[0]) == plan.areas[0]
+    assert list(plan.tiles(plan.areas[0])) == list(plan.tiles())
+
+
+def test_bands_and_what_they_read() -> None:
+    plan = FramePlan(600, 70, 8, 24, (256, 72), 256)
+    assert plan.areas == [Region(0, 256, 0, 70), Region(256, 512, 0, 70), Region(512, 600, 0, 70)]
+    assert [plan.rows_for(area) for area in plan.areas] == [
+        Region(0, 280, 0, 70), Region(232, 536, 0, 70), Region(488, 600, 0, 70),
+    ]  # fmt: skip

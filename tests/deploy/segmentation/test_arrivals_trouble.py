@@ -23,7 +23,7 @@ links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on
 
 
 def test_a_file_that_cannot_be_opened_comes_when_it_can(
-    source: Path, watching: Watch, monkeypatch: pytest.MonkeyPatch
+    folder: Path, watching: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on Windows, where a microscope keeps the file it writes for itself. Tests may run as
     # root, who is denied nothing, so the system's answer is made up.
@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_opened_comes_when_it_can(
 
     monkeypatch.setattr(seen, "look_inside", open_unless_held)
     began = time.monotonic()
-    write(source / "a.tif")
+    write(folder / "a.tif")
     moment, event = watching.events.get(timeout=PATIENCE)
     assert event == Failure(
         "a.tif", "list", "cannot be opened (Permission denied); it is tried again"
@@ -48,11 +48,11 @@ def test_a_file_that_cannot_be_opened_comes_when_it_can(
     assert watching.quiet(Failure, Healed)  # told once
     held.clear()
     assert watching.next(Listed, Healed) == Healed("a.tif")
-    assert watching.next(Listed, Healed) == Listed(source / "a.tif", "a.tif")
+    assert watching.next(Listed, Healed) == Listed(folder / "a.tif", "a.tif")
 
 
 def test_a_file_whose_folder_entry_lags_behind_is_not_taken(
-    source: Path, watching: Watch, monkeypatch: pytest.MonkeyPatch
+    folder: Path, watching: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Windows and network shares answer from memory until the file is opened.
     inside, asked = looks.look_inside, threading.Semaphore(0)
@@ -64,13 +64,13 @@ def test_a_file_whose_folder_entry_lags_behind_is_not_taken(
         return inside(path) if size is None else looks.Look(size, 0, 0)
 
     monkeypatch.setattr(seen, "look_inside", grown)
-    write(source / "a.tif")
+    write(folder / "a.tif")
     assert watching.listed() == "a.tif"
     assert all(asked.acquire(blocking=False) for _ in range(4))
 
 
 def test_a_folder_that_may_not_be_read_is_told_once_and_withdrawn(
-    source: Path, watching: Watch, monkeypatch: pytest.MonkeyPatch
+    folder: Path, watching: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked, scan = threading.Event(), os.scandir
 
@@ -79,11 +79,11 @@ def test_a_folder_that_may_not_be_read_is_told_once_and_withdrawn(
             raise PermissionError(13, "Permission denied")
         return scan(path)
 
-    write(source / "locked" / "b.czi")
+    write(folder / "locked" / "b.czi")
     assert watching.next(Failure) == Failure("locked/b.czi", "list", _czi())
-    write(source / "locked" / "a.tif")
+    write(folder / "locked" / "a.tif")
     assert watching.listed() == "locked/a.tif"
-    write(source / "b.tif")
+    write(folder / "b.tif")
     assert watching.listed() == "b.tif"
     locked.set()
     monkeypatch.setattr(os, "scandir", refuse)
@@ -94,7 +94,7 @@ def test_a_folder_that_may_not_be_read_is_told_once_and_withdrawn(
     locked.clear()
     assert watching.next(Failure, Healed) == Healed("locked")
     assert watching.quiet(Failure, Healed, Listed)
-    (source / "locked" / "b.czi").unlink()
+    (folder / "locked" / "b.czi").unlink()
     assert watching.next(Failure, Healed) == Healed("locked/b.czi")
 
 
@@ -107,57 +107,57 @@ def _czi() -> str:
 _EMPTY = "all its micrographs have gone (if it is a share, is it still connected?)"
 
 
-def test_a_share_that_goes_is_noted_once_and_watched_on(source: Path) -> None:
-    watch = Watch(source, source.with_name("out"), auto=False)
+def test_a_share_that_goes_is_noted_once_and_watched_on(folder: Path) -> None:
+    watch = Watch(folder, folder.with_name("out"), auto=False)
     watch.begin()
-    write(source / "d.czi")
+    write(folder / "d.czi")
     assert watch.next(Failure) == Failure("d.czi", "list", _czi())
-    write(source / "a.tif")
-    write(source / "b.tif")
+    write(folder / "a.tif")
+    write(folder / "b.tif")
     assert (watch.listed(), watch.listed()) == ("a.tif", "b.tif")
-    away = source.rename(source.with_name("away"))
+    away = folder.rename(folder.with_name("away"))
     watch.arrivals.finished("a.tif", failed=False)
     watch.arrivals.finished("b.tif", failed=True)  # it was gone when it was to be read
     gone = watch.next(Note, Failure, Healed)
     assert isinstance(gone, Note)
     assert gone.text in (
-        f"{source}: the folder cannot be read (No such file or directory); watching on",
+        f"{folder}: the folder cannot be read (No such file or directory); watching on",
         # seen while it went
-        f"{source}: {_EMPTY}; watching on",
+        f"{folder}: {_EMPTY}; watching on",
     )
     assert watch.quiet(Note, Failure, Healed, Listed)
     write(away / "c.tif")
-    away.rename(source)
+    away.rename(folder)
     back = watch.next(Note, Failure, Healed)
     assert isinstance(back, Note)
-    assert back.text.startswith(f"{source}: ")
+    assert back.text.startswith(f"{folder}: ")
     assert back.text.endswith(" again")
     assert {watch.listed(), watch.listed()} == {"b.tif", "c.tif"}
     assert watch.quiet(Note, Failure, Listed)
     watch.end()
 
 
-def test_an_empty_folder_where_a_share_was_mounted(source: Path, watching: Watch) -> None:
-    write(source / "a.tif")
+def test_an_empty_folder_where_a_share_was_mounted(folder: Path, watching: Watch) -> None:
+    write(folder / "a.tif")
     assert watching.listed() == "a.tif"
-    away = (source / "a.tif").rename(source.with_name("a.tif"))
-    assert watching.next(Note, Failure) == Note(f"{source}: {_EMPTY}; watching on")
+    away = (folder / "a.tif").rename(folder.with_name("a.tif"))
+    assert watching.next(Note, Failure) == Note(f"{folder}: {_EMPTY}; watching on")
     assert watching.quiet()
-    away.rename(source / "a.tif")
-    assert watching.next(Note, Failure) == Note(f"{source}: holds micrographs again")
+    away.rename(folder / "a.tif")
+    assert watching.next(Note, Failure) == Note(f"{folder}: holds micrographs again")
     assert watching.quiet(Listed, Failure)
 
 
 @links
-def test_loops_end_and_out_within_the_folder_is_no_input(source: Path) -> None:
-    out = source / "results"
+def test_loops_end_and_out_within_the_folder_is_no_input(folder: Path) -> None:
+    out = folder / "results"
     write(out / "a_classes.tif")
-    write(source / "older" / "a_classes.tif")
-    (source / "older" / "run.json").write_text(json.dumps({"tool": TOOL}))
-    write(source / "sub" / "a.tif")
-    (source / "sub" / "up").symlink_to(source)
-    (source / "self.tif").symlink_to(source / "self.tif")
-    watch = Watch(source, out)
+    write(folder / "older" / "a_classes.tif")
+    (folder / "older" / "run.json").write_text(json.dumps({"tool": TOOL}))
+    write(folder / "sub" / "a.tif")
+    (folder / "sub" / "up").symlink_to(folder)
+    (folder / "self.tif").symlink_to(folder / "self.tif")
+    watch = Watch(folder, out)
     watch.begin()
     failure = watch.next(Failure)
     assert isinstance(failure, Failure)
@@ -168,7 +168,7 @@ def test_loops_end_and_out_within_the_folder_is_no_input(source: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_at_the_start_is_refused(
-    source: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    folder: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> object:
         raise PermissionError(13, "Permission denied")

@@ -94,3 +94,12 @@ def test_the_gate_lets_in_by_turns() -> None:
     assert set(order[1:3]) == {1, 2}
     assert order[3:] == [3, 4]
     assert gate.held == 0
+
+
+def test_a_block_inside_the_gate_leaves_it_however_it_ends() -> None:
+    gate = ByteGate(10)
+    with gate.inside(7):
+        assert gate.held == 7
+    with pytest.raises(KeyError), gate.inside(12):
+        raise KeyError
+    assert gate.held == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -27,28 +28,85 @@ def test_a_frame_that_does_not_fit_goes_in_tiles_that_do() -> None:
     assert rows * columns * 100 <= 60 * MIB
 
 
-def test_a_frame_larger_than_the_queues_share_leaves_less_to_the_engine() -> None:
-    memory = MemoryPlan(80 * MIB, None, 0)
-    rows, columns = memory.plan(1800, 1800, CAPACITY, None).largest_read
-    assert rows * columns * 100 <= 80 * MIB - 1800 * 1800 * 20
+def test_a_frame_larger_than_the_queues_share_is_read_in_bands() -> None:
+    memory = MemoryPlan(80 * MIB, None, 0)  # 20 MiB for frames, so two bands of 10
+    assert memory.plan(1023, 1024, CAPACITY, None).band is None
+    plan = memory.plan(1025, 1024, CAPACITY, None)
+    rows, columns = plan.largest_read
+    assert plan.band is not None
+    assert memory.held(plan) == 12 * 1024 * min(1025, plan.band + 2 * 24) <= 10 * MIB
+    assert rows * columns * 100 <= 60 * MIB
 
 
-def test_a_frame_beyond_all_memory_is_refused() -> None:
+def test_a_mosaic_is_one_whatever_memory_there_is() -> None:
+    memory = MemoryPlan(1 << 40, None, 0)
+    assert memory.plan(5000, 10_000, CAPACITY, None).band is None
+    assert memory.plan(5000, 10_001, CAPACITY, None).band is not None
+
+
+def test_a_very_wide_page_goes_in_bands_that_leave_no_room_for_a_second() -> None:
+    # 304 rows x 100000 px x 12 bytes = 348 MiB. Of 4 GiB, a quarter may be a band's, of which
+    # the queues need but 400 MiB.
+    memory = MemoryPlan(4096 * MIB, None, 0, most_frames=400 * MIB)
+    plan = memory.plan(3000, 100_000, CAPACITY, None)
+    assert 200 * MIB < memory.held(plan) <= 1024 * MIB
+    rows, columns = plan.largest_read
+    assert rows * columns * 100 <= 3072 * MIB
+
+
+def test_a_page_whose_bands_are_beyond_all_memory_is_refused() -> None:
     with pytest.raises(MicrographError) as caught:
         MemoryPlan(80 * MIB, None, 0).plan(50_000, 100_000, CAPACITY, None)
     assert str(caught.value) == (
-        "100000 x 50000 px need 93.1 GiB of memory, but 80 MiB are planned for this run. "
-        "Cut the micrograph into parts or use a machine with more memory"
+        "100000 x 50000 px cannot be cut into bands that fit: 20 MiB are planned for a band, "
+        "60 MiB for inference. Cut the micrograph into parts or use a machine with more memory"
     )
+
+
+class _Page:
+    """Of which only what reading it takes is asked."""
+
+    def __init__(self, need: int) -> None:
+        self.need = need
+        self.asked: list[tuple[int, int]] = []
+
+    def band_bytes(self, rows: int, overlap: int = 0) -> int:
+        self.asked.append((rows, overlap))
+        return self.need
+
+
+def test_a_format_that_is_decoded_whole_must_fit_beside_the_rest() -> None:
+    memory = MemoryPlan(4096 * MIB, None, 0)
+    plan = memory.plan(10_000, 10_000, CAPACITY, None)
+    assert plan.band is not None
+    rows, columns = plan.largest_read
+    left = 3072 * MIB - rows * columns * 100
+    fits = _Page(left)
+    assert memory.check_bands(cast(Any, fits), plan, CAPACITY) == left
+    assert fits.asked == [(plan.band + 48, 48)]
+    with pytest.raises(MicrographError) as caught:
+        memory.check_bands(cast(Any, _Page(left + 1)), plan, CAPACITY)
+    assert str(caught.value) == (
+        f"10000 x 10000 px cannot be read in parts from this file: reading needs {gib(left + 1)} "
+        f"of memory, {gib(left)} are left. Save it as a tiled or an uncompressed TIFF"
+    )
+    on_card = MemoryPlan(4096 * MIB, 5000 * MIB, 0)  # where tiles are not in this memory
+    assert on_card.check_bands(cast(Any, _Page(3072 * MIB)), plan, CAPACITY) == 3072 * MIB
 
 
 def test_a_forced_tile_must_fit_too() -> None:
     memory = MemoryPlan(80 * MIB, None, 0)
     assert memory.plan(1000, 1000, CAPACITY, 256).core == (256, 256)
     with pytest.raises(MicrographError) as caught:
-        memory.plan(1800, 1800, CAPACITY, 1024)
+        memory.plan(1000, 1000, CAPACITY, 800)
     assert str(caught.value) == (
-        "a tile of 1048 x 1048 px (core 1024 and halos) needs 105 MiB, but 18 MiB are planned "
+        "a tile of 824 x 824 px (core 800 and halos) needs 65 MiB, but 60 MiB are planned "
+        "for inference. Choose a smaller --tile, or leave it out"
+    )
+    with pytest.raises(MicrographError) as caught:  # in bands of 256 rows, with halos 304
+        memory.plan(900, 2500, CAPACITY, 2400)
+    assert str(caught.value) == (
+        "a tile of 304 x 2424 px (core 2400 and halos) needs 70 MiB, but 60 MiB are planned "
         "for inference. Choose a smaller --tile, or leave it out"
     )
 
