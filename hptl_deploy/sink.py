@@ -10,8 +10,11 @@ from typing import Protocol
 class Bar(Protocol):
     """A progress bar."""
 
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """`amount` more units are done; `note` replaces what is shown behind the bar."""
+    def advance(self, amount: float = 1.0, note: str = "", speed: str = "") -> None:
+        """`amount` more units are done; `note` replaces what is shown behind the bar.
+
+        `speed` is shown beside the bar's own rate.
+        """
 
 
 class Sink(Protocol):
@@ -35,7 +38,7 @@ class Silent:
     def note(self, text: str) -> None:
         """Nothing."""
 
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
+    def advance(self, amount: float = 1.0, note: str = "", speed: str = "") -> None:
         """Nothing."""
 
     @contextmanager

@@ -100,6 +100,9 @@ class FramePlan:
     halo: int
     core: tuple[int, int] | None
     """(rows, columns) of the cores, or None where the frame goes through whole."""
+    band: int | None = None
+    """Rows of a band, where the frame is read and written band by band; a multiple of the stride.
+    None where all of it lies in memory."""
 
     @property
     def padded(self) -> Region:
@@ -111,13 +114,37 @@ class FramePlan:
         """True where one call sees the whole frame."""
         return self.core is None
 
-    def tiles(self) -> Iterator[Tile]:
-        """Every tile, row by row; their `write` rectangles cover the frame exactly once."""
+    @property
+    def areas(self) -> list[Region]:
+        """What is read and written at a time: the frame, or its bands from top to bottom."""
+        rows = self.band or self.height
+        return [
+            Region(top, min(top + rows, self.height), 0, self.width)
+            for top in range(0, self.height, rows)
+        ]
+
+    def rows_for(self, area: Region) -> Region:
+        """The rows of the micrograph that the tiles of one of `areas` read, all its columns."""
+        if self.band is None:
+            return area
+        top, bottom = max(0, area.y0 - self.halo), min(self.height, area.y1 + self.halo)
+        return Region(top, bottom, 0, self.width)
+
+    def tiles(
+        self, area: Region | None = None, core: tuple[int, int] | None = None
+    ) -> Iterator[Tile]:
+        """Every tile, row by row; their `write` rectangles cover the frame exactly once.
+
+        Of one of `areas` only, where it is given; `core` takes the place of the plan's own.
+        """
         padded = self.padded
-        rows, columns = self.core or padded.shape
-        for y in range(0, padded.height, rows):
+        rows, columns = core or self.core or padded.shape
+        top, bottom = (0, padded.height) if area is None else (area.y0, area.y1)
+        for y in range(top, bottom, rows):
             for x in range(0, padded.width, columns):
-                yield self.tile_at(y, x, rows, columns)
+                # A core ends with its band, whose last row may lie in the padding.
+                below = rows if bottom >= self.height else min(rows, bottom - y)
+                yield self.tile_at(y, x, below, columns)
 
     def tile_at(self, y: int, x: int, rows: int, columns: int) -> Tile:
         """The core of `rows` x `columns` at (y, x), on the stride's grid, read with its halo."""

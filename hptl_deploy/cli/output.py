@@ -83,7 +83,7 @@ class Output:
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:g}/{task.total:g} " + unit),
+            TextColumn("{task.completed:.4g}/{task.total:g} " + unit),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[note]}"),
@@ -109,15 +109,15 @@ class _Bar:
     def __init__(self, progress: Progress, task: TaskID, unit: str) -> None:
         self._progress, self._task, self._unit = progress, task, unit
 
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
+    def advance(self, amount: float = 1.0, note: str = "", speed: str = "") -> None:
         """Move the bar and refresh its rate."""
         self._progress.update(self._task, advance=amount)
         if note:
             self._progress.update(self._task, note=note)
-        speed = next(t.speed for t in self._progress.tasks if t.id == self._task)
-        if speed:
-            shown = f"{speed:.2f} {self._unit}/s" if speed >= 0.1 else f"{1 / speed:.1f} s each"
-            self._progress.update(self._task, rate=shown)
+        rate = next(t.speed for t in self._progress.tasks if t.id == self._task)
+        if rate:
+            shown = f"{rate:.2f} {self._unit}/s" if rate >= 0.1 else f"{1 / rate:.1f} s each"
+            self._progress.update(self._task, rate=", ".join(filter(None, (shown, speed))))
 
 
 def output(context: typer.Context, *, as_json: bool) -> Output:

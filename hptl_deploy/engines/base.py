@@ -33,6 +33,16 @@ class Prediction:
     """[N, H, W], the winning class's probability x 255."""
 
 
+_POOLED_PIXELS, _POOLED = 1 << 20, 16
+"""Of a batch of small micrographs, at most, and how many they may be. A call costs about a
+millisecond besides its work, which either hides on any processor."""
+
+
+def _pooled(pixels: int) -> int:
+    """How many micrographs of so many pixels go into a batch, where the engine sets no limit."""
+    return max(1, min(_POOLED, _POOLED_PIXELS // pixels))
+
+
 @dataclass(frozen=True)
 class Capacity:
     """What one call of an engine may be given, for planning."""
@@ -44,6 +54,8 @@ class Capacity:
     """Of memory that a call takes on the engine's device; 0 where the engine holds it already."""
     takes: Callable[[int, int], bool] = lambda rows, columns: True
     """Whether one micrograph, or tile, of (H, W) can be given."""
+    most: Callable[[int, int], int] = lambda rows, columns: _pooled(rows * columns)
+    """How many of (H, W), which it takes, may go into one batch."""
 
 
 @dataclass(frozen=True)
@@ -110,19 +122,24 @@ class Engine(Closes):
         return answer
 
     def stream(
-        self, batches: Iterable[NDArray[np.uint8]], in_flight: int = 2
+        self, batches: Iterable[NDArray[np.uint8] | None], in_flight: int = 2
     ) -> Iterator[Prediction]:
         """Answers in the order of `batches`, of which up to `in_flight` are under way at once.
 
         The next batches are drawn while the engine works, so whatever `batches` does to
-        produce one (reading, padding) overlaps with inference. An error in `batches` or in
-        the engine is raised in place of the answer it belongs to, after the answers before
-        it; later batches are not drawn.
+        produce one (reading, padding) overlaps with inference. Where it has none just now, but
+        may have later, it gives None, and the oldest answer under way is waited for instead. An
+        error in `batches` or in the engine is raised in place of the answer it belongs to, after
+        the answers before it; later batches are not drawn.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine") as worker:
             pending: deque[Future[Prediction]] = deque()
             try:
                 for item in drawn(batches):
+                    if item is None:
+                        if pending:
+                            yield pending.popleft().result()
+                        continue
                     if isinstance(item, Exception):
                         pending.append(Future())
                         pending[-1].set_exception(item)
@@ -168,8 +185,10 @@ class Engine(Closes):
             )
 
 
-def drawn(batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8] | Exception]:
-    """Every batch, one by one; last, where drawing the next one fails, why."""
+def drawn(
+    batches: Iterable[NDArray[np.uint8] | None],
+) -> Iterator[NDArray[np.uint8] | Exception | None]:
+    """Every batch or None, one by one; last, where drawing the next one fails, why."""
     source = iter(batches)
     while True:
         try:

@@ -88,13 +88,17 @@ class TensorRTEngine(Engine):
         )
 
     def stream(
-        self, batches: Iterable[NDArray[np.uint8]], in_flight: int = SLOTS
+        self, batches: Iterable[NDArray[np.uint8] | None], in_flight: int = SLOTS
     ) -> Iterator[Prediction]:
         """As `Engine.stream`; no more than the ring has slots are in flight, whatever is asked."""
         most = max(1, min(in_flight, self._ring.size))
         pending: deque[Slot | Exception] = deque()
         try:
             for item in drawn(batches):
+                if item is None:
+                    if pending:
+                        yield self._show(pending.popleft())
+                    continue
                 pending.append(item if isinstance(item, Exception) else self._submitted(item))
                 if len(pending) >= most:
                     yield self._show(pending.popleft())
@@ -113,10 +117,16 @@ class TensorRTEngine(Engine):
         alone, and where it is not to be had, the batch is refused with OutOfDeviceMemory.
         """
         card = self.model.card
-        return Capacity(card.stride, card.halo, 0.0, self._takes)
+        return Capacity(card.stride, card.halo, 0.0, self._takes, self._most)
 
     def _takes(self, rows: int, columns: int) -> bool:
         return choose(self.profiles, (1, rows, columns)) is not None
+
+    def _most(self, rows: int, columns: int) -> int:
+        largest = max(profile.most[0] for profile in self.profiles)
+        counts = range(largest, 1, -1)
+        fitting = (n for n in counts if choose(self.profiles, (n, rows, columns)) is not None)
+        return next(fitting, 1)
 
     def close(self) -> None:
         """Wait for what is under way and give everything back; a second call does nothing.

@@ -3,6 +3,8 @@
     with open_micrograph(path) as micrograph:
         for page in micrograph.pages:
             pixels = page.read()          # uint8 [rows, columns, 3], RGB
+            with page.bands(overlap=200) as bands:
+                top = bands.read(0, 1000)  # of a mosaic: rows 0 to 1000, then 800 to 1800, ...
 
 The libraries that read a format are imported when the first such file is opened.
 """
@@ -13,6 +15,7 @@ import stat
 from pathlib import Path
 
 from hptl_deploy.errors import MicrographError
+from hptl_deploy.micrographs.bands import BandReader
 from hptl_deploy.micrographs.base import UNCALIBRATED, Calibration, Micrograph, Page
 from hptl_deploy.micrographs.boundary import translated
 from hptl_deploy.micrographs.calibration import from_option
@@ -22,6 +25,7 @@ __all__ = [
     "MICROGRAPH_SUFFIXES",
     "UNCALIBRATED",
     "UNREADABLE_FORMATS",
+    "BandReader",
     "Calibration",
     "Micrograph",
     "Page",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hptl_deploy.micrographs.bands import BandReader
     from hptl_deploy.tiling import Region
 
 
@@ -53,8 +54,28 @@ class Page(ABC):
         A sample above its declared range is white. The orientation a camera notes is
         not applied: coordinates are those of the stored pixels.
 
+        A large page is not kept: a region costs the strips or tiles that touch it, in time
+        and in memory, wherever the file's format allows it.
+
         Raises MicrographError when the pixels cannot be decoded, and ValueError for a
         region that leaves the page.
+        """
+
+    @abstractmethod
+    def bands(self, overlap: int = 0) -> BandReader:
+        """A reader of consecutive bands of rows, each of which repeats the last `overlap` rows.
+
+        Every strip or tile is decoded once. Formats that cannot be decoded by parts (PNG,
+        JPEG, BMP, a TIFF of one compressed strip) are decoded once and held until the last
+        band is read. Raises ValueError for a negative overlap.
+        """
+
+    @abstractmethod
+    def band_bytes(self, rows: int, overlap: int = 0) -> int:
+        """Memory that reading such bands of up to `rows` rows takes at most, in bytes.
+
+        The band that is handed out is included, the next one's copies are not: who holds
+        several bands adds rows x width x 3 for each further one.
         """
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hptl_deploy.errors import MicrographError
+from hptl_deploy.micrographs.bands import BandReader, band_bytes
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
 from hptl_deploy.micrographs.boundary import translated
 from hptl_deploy.tiling import Region
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LARGEST_KEPT_BYTES = 512 * 2**20
-"""A larger page is decoded anew for every region, where the format allows it by parts."""
+LARGEST_KEPT_BYTES = 64 * 2**20
+"""A larger page is decoded anew for every region, where the file allows it by parts.
+
+Who reads a large one from top to bottom asks it for `bands`.
+"""
 
 
 class DecodedMicrograph(Micrograph):
@@ -68,6 +72,30 @@ class DecodedPage(Page):
         May raise whatever the libraries raise; `read` translates it.
         """
 
+    @property
+    def piece_rows(self) -> int:
+        """See `DecodesRows`; the whole page, unless a reader knows better."""
+        return self.height
+
+    @abstractmethod
+    def decoding_bytes(self, rows: int) -> int:
+        """See `DecodesRows`."""
+
+    def decode_rows(self, y0: int, y1: int) -> NDArray[np.uint8]:
+        """See `DecodesRows`; what `read` kept is let go."""
+        self._check_open()
+        self.micrograph.keep(self, None)
+        with translated(self.micrograph.path):
+            return self.decode(Region(y0, y1, 0, self.width))
+
+    def bands(self, overlap: int = 0) -> BandReader:
+        """See `Page.bands`."""
+        return BandReader(self, overlap)
+
+    def band_bytes(self, rows: int, overlap: int = 0) -> int:
+        """See `Page.band_bytes`."""
+        return band_bytes(self, rows, overlap)
+
     def read(self, region: Region | None = None) -> NDArray[np.uint8]:
         """See `Page.read`. Raises ValueError for a region that leaves the page."""
         whole = Region(0, self.height, 0, self.width)
@@ -76,10 +104,13 @@ class DecodedPage(Page):
             0 <= wanted.y0 <= wanted.y1 <= self.height and 0 <= wanted.x0 <= wanted.x1 <= self.width
         ):
             raise ValueError(f"{wanted} leaves the page of {self.height} x {self.width} pixels")
-        if self.micrograph.handle.closed:
-            raise MicrographError("was closed before its pixels were read")
+        self._check_open()
         with translated(self.micrograph.path):
             return self._pixels(wanted, whole)
+
+    def _check_open(self) -> None:
+        if self.micrograph.handle.closed:
+            raise MicrographError("was closed before its pixels were read")
 
     def _pixels(self, wanted: Region, whole: Region) -> NDArray[np.uint8]:
         kept = self.micrograph.kept(self)

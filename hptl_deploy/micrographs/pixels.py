@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COLOURS = 3
 """R, G and B."""
 
+_SAMPLES_AT_ONCE = 2**16
+
 
 def scaling_table(
     stored_bits: int, significant_bits: int, *, inverted: bool = False
@@ -56,7 +58,13 @@ def look_up(
     """
     # A boolean array would select entries instead of looking them up.
     indices = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
-    return np.asarray(np.take(table, indices, axis=0), dtype=np.uint8)
+    levels = np.empty((*samples.shape, *table.shape[1:]), np.uint8)
+    # numpy makes 8-byte indices of all it is given at once: a little at a time stays in the
+    # processor's cache, and a large strip's memory what it should be.
+    step = max(1, _SAMPLES_AT_ONCE * len(indices) // max(1, indices.size))
+    for at in range(0, len(indices), step):
+        levels[at : at + step] = np.take(table, indices[at : at + step], axis=0)
+    return levels
 
 
 def to_rgb(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:

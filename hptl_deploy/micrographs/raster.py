@@ -96,11 +96,14 @@ class _RasterPage(DecodedPage):
         whole = region.shape == (self.height, self.width)
         return pixels if whole else pixels[region.slices].copy()
 
-    def _check_memory(self) -> None:
+    def decoding_bytes(self, rows: int) -> int:
+        """See `DecodesRows`: any part costs the whole."""
         # A deep PNG is 4 samples of 2 bytes at most, beside the file and the result.
         per_pixel = 4 * 2 + 4 + 3 if self._deep else _PILLOW_BYTES
-        stored = file_size(self.micrograph.handle)
-        limits.check_memory(self.width, self.height, self.height * self.width * per_pixel + stored)
+        return self.height * self.width * per_pixel + file_size(self.micrograph.handle)
+
+    def _check_memory(self) -> None:
+        limits.check_memory(self.width, self.height, self.decoding_bytes(self.height))
 
 
 def _open_picture(handle: BinaryIO, family: Family) -> ImageFile.ImageFile:

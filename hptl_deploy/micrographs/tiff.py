@@ -6,13 +6,13 @@
       = pages, in file order
 
 A page is decoded strip by strip or tile by tile into its RGB array, so that a region
-needs only the pieces it touches.
+needs only the pieces it touches; of an uncompressed strip, only the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,6 +27,7 @@ from hptl_deploy.micrographs.pixels import COLOURS, look_up
 from hptl_deploy.micrographs.sniff import file_size
 from hptl_deploy.micrographs.tiff_directories import directory_offsets
 from hptl_deploy.micrographs.tiff_pages import Picture, Plane, pictures
+from hptl_deploy.micrographs.tiff_rows import piece_shape, row_bytes, rows_at_once, rows_of
 from hptl_deploy.micrographs.tiff_samples import (
     check_storage,
     samples_of,
@@ -72,7 +73,7 @@ def _directories(handle: BinaryIO, offsets: Sequence[int]) -> list[TiffPage]:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A strip or tile: its place in the file and in the picture."""
+    """A strip, a tile or some rows of a strip: its place in the file and in the picture."""
 
     index: int
     sample: int
@@ -80,6 +81,8 @@ class _Segment:
     offset: int
     bytes: int
     area: Region
+    rows_only: bool = False
+    """True for rows of an uncompressed strip."""
 
 
 def _segments(plane: Plane, region: Region, colours: int) -> Iterator[_Segment]:
@@ -89,6 +92,7 @@ def _segments(plane: Plane, region: Region, colours: int) -> Iterator[_Segment]:
     rows, columns = segment_shape(page)
     down, across = -(-height // rows), -(-width // columns)
     separate = int(page.planarconfig) == 2
+    bytes_per_row = row_bytes(page)
     for sample in range(colours if separate else 1):
         for row in range(region.y0 // rows, -(-region.y1 // rows)):
             for column in range(region.x0 // columns, -(-region.x1 // columns)):
@@ -103,12 +107,37 @@ def _segments(plane: Plane, region: Region, colours: int) -> Iterator[_Segment]:
                     min((column + 1) * columns, width),
                 )
                 offset = page.dataoffsets[index] + plane.shift
-                yield _Segment(index, sample, offset, size, area)
+                segment = _Segment(index, sample, offset, size, area)
+                if bytes_per_row is None:
+                    yield segment
+                else:
+                    yield from _rows(segment, region, bytes_per_row)
+
+
+def _rows(strip: _Segment, region: Region, bytes_per_row: int) -> Iterator[_Segment]:
+    """The rows of an uncompressed strip that `region` needs, some at a time."""
+    area = strip.area
+    last = min(area.y1, region.y1)
+    step = rows_at_once(bytes_per_row)
+    for row in range(max(area.y0, region.y0), last, step):
+        rows = Region(row, min(row + step, last), area.x0, area.x1)
+        yield replace(
+            strip,
+            offset=strip.offset + (row - area.y0) * bytes_per_row,
+            bytes=rows.height * bytes_per_row,
+            area=rows,
+            rows_only=True,
+        )
+
+
+def _levels(table: NDArray[np.uint8] | None, samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """What the samples become; those of plain 8 bits (no table) are levels already."""
+    if table is None and samples.dtype == np.uint8:
+        return samples
+    return look_up(np.arange(256, dtype=np.uint8) if table is None else table, samples)
 
 
 class _TiffPicture(DecodedPage):
-    decodes_regions = True
-
     def __init__(
         self, micrograph: TiffMicrograph, index: int, picture: Picture, stored: int
     ) -> None:
@@ -134,6 +163,9 @@ class _TiffPicture(DecodedPage):
             int(first.imagewidth),
             picture.calibration or UNCALIBRATED,
         )
+        self._piece = max(piece_shape(plane.page) for plane in picture.planes)
+        # A part of a page that is one piece costs as much as the page.
+        self.decodes_regions = self._piece[0] < self.height or self._piece[1] < self.width
         # One strip or tile has to fit, however small the regions are that will be read.
         self._check_memory(Region(0, 0, 0, 0))
 
@@ -141,20 +173,38 @@ class _TiffPicture(DecodedPage):
         """See `DecodedPage.decode`: only the strips or tiles that touch the region."""
         self._check_memory(region)
         pixels = np.zeros((*region.shape, COLOURS), dtype=np.uint8)
-        table = self._samples.table()
+        table = None if self._samples.plain else self._samples.table()
         for channel, plane in enumerate(self._planes):
             for segment in _segments(plane, region, self._samples.colours):
-                levels = look_up(table, self._decode_segment(plane.page, segment))
-                self._paint(pixels, levels, segment, region, channel)
+                # In one expression: a piece is gone before the next one is decoded.
+                self._paint(
+                    pixels,
+                    _levels(table, self._decode_segment(plane.page, segment)),
+                    segment,
+                    region,
+                    channel,
+                )
         return pixels
 
-    def _check_memory(self, region: Region) -> None:
-        page = self._planes[0].page
-        rows, columns = segment_shape(page)
+    @property
+    def piece_rows(self) -> int:
+        """See `DecodesRows`."""
+        # Rows of an uncompressed strip need not be decoded together.
+        by_rows = all(row_bytes(plane.page) is not None for plane in self._planes)
+        return 1 if by_rows else self._piece[0]
+
+    def decoding_bytes(self, rows: int) -> int:
+        """See `DecodesRows`."""
+        return self._needed(Region(0, rows, 0, self.width))
+
+    def _needed(self, region: Region) -> int:
+        rows, columns = self._piece
         # A piece's bytes (2 per sample), its samples (2), and what they become (1 or 3).
-        piece = 7 * rows * columns * int(page.samplesperpixel)
-        needed = region.height * region.width * COLOURS + piece
-        limits.check_memory(self.width, self.height, needed)
+        piece = 7 * rows * columns * int(self._planes[0].page.samplesperpixel)
+        return region.height * region.width * COLOURS + piece
+
+    def _check_memory(self, region: Region) -> None:
+        limits.check_memory(self.width, self.height, self._needed(region))
 
     def _decode_segment(self, page: TiffPage, segment: _Segment) -> NDArray[Any]:
         """Stored samples [rows, columns, samples]; edge tiles may come cut or whole."""
@@ -164,6 +214,8 @@ class _TiffPicture(DecodedPage):
         scheme = int(page.compression)
         if len(data) < segment.bytes:
             raise MicrographError("became shorter while it was read; wait until it is written")
+        if segment.rows_only:
+            return rows_of(page, data)
         if scheme == _JPEG and _JPEG_END not in data:
             # The JPEG library would fill what is missing with grey.
             raise MicrographError("is cut short within its JPEG data; copy it again")

@@ -38,6 +38,13 @@ class Samples:
     palette: NDArray[np.uint8] | None
     """RGB uint8 [2**bits, 3], or None."""
 
+    @property
+    def plain(self) -> bool:
+        """True where a sample is its level: 8 bits, zero is black."""
+        return self.bits == self.significant_bits == 8 and not (
+            self.inverted or self.palette is not None
+        )
+
     def table(self) -> NDArray[np.uint8]:
         """What each stored sample becomes: uint8 [2**bits] or [2**bits, 3]."""
         if self.palette is not None:

@@ -1,57 +1,231 @@
-"""The infer stage: a frame's tiles through the engine, and back into one map."""
+"""The infer stage: frames become tiles, tiles batches, and the answers maps.
+
+    frames --> tiles that wait --> batches --> Engine.stream --> answers --> maps
+               (of any frames)     of one shape  some in flight
+
+One stream goes on over all frames of a run: while the engine computes one batch, the next is put
+together, from the same frame or from another. Small frames share a batch where several have been
+read; nothing waits for one that has not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hptl_deploy.engines.base import Engine
+from hptl_deploy.engines.base import Engine, Prediction
 from hptl_deploy.errors import OutOfDeviceMemory, UsageError
-from hptl_deploy.segmentation.items import Frame, Solved
-from hptl_deploy.tiling import FramePlan, plan_frame, read_padded, regions_of
+from hptl_deploy.segmentation.filling import Filling, Piece
+from hptl_deploy.segmentation.items import Failed, Frame, Solved, reason
+from hptl_deploy.segmentation.stages import Nothing
+from hptl_deploy.tiling import FramePlan, Region, plan_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Draw = Callable[[bool], Frame | Nothing]
+"""The next frame; waits for one where the argument is True. As `Channel.take`."""
+
+_IN_FLIGHT = 4
+"""Batches under way at once, at most: an engine takes as many as it has room for."""
 
 
 class Inference:
     """One engine's work on the frames of a run.
 
-    Where its device has no room for a frame or tile, that frame is cut into smaller tiles, and so
-    is every later one; the class map stays what it was.
+    Where its device has no room for a batch, later ones are smaller, and frames are cut into
+    smaller tiles; the class maps stay what they were.
     """
 
     def __init__(self, engine: Engine, note: Callable[[str], None]) -> None:
         """`note` is told when tiles shrink."""
         self._engine, self._note = engine, note
-        self._most: int | None = None
-        """Pixels that a call may have, once the device has run out of memory."""
+        self._capacity = engine.capacity
+        self._most_of_one: int | None = None
+        """Pixels that a tile may have, once the device has run out of memory for one."""
+        self._most_together: int | None = None
+        """Pixels that several may have together, likewise."""
+        self._frames: dict[Filling, Frame] = {}
+        """Those that are neither solved nor failed."""
+        self._waiting: deque[Piece] = deque()
+        self._flying: deque[list[Piece]] = deque()
+        """What the batches under way are made of, the oldest first."""
+        self._settled: deque[Solved | Failed] = deque()
+        self._ended = False
+        self._broken: Exception | None = None
+        """What drawing a frame raised: the end of the run, not a batch's fault."""
 
-    def solve(self, frame: Frame) -> Solved:
-        """Classify one frame, whole or in tiles as planned. Raises EngineError."""
-        plan = frame.plan
-        if self._most is not None and _pixels(plan) > self._most:
-            plan = self._cut(plan, self._most) or plan
-        while True:
+    def solve(self, draw: Draw) -> Iterator[Solved | Failed]:
+        """Every frame that `draw` gives, solved or failed, nearly in order.
+
+        Raises what `draw` raises, behind the frames before it.
+        """
+        while not self._ended or self._waiting:
+            answers = self._engine.stream(self._batches(draw), _IN_FLIGHT)
             try:
-                return Solved(frame, *classify(self._engine, frame.pixels, plan))
-            except OutOfDeviceMemory as exc:
-                smaller = self._cut(plan, _pixels(plan) // 2)
-                if smaller is None:
-                    raise
-                self._most = _pixels(smaller)
-                rows, columns = smaller.largest_read
-                self._note(
-                    f"{exc.message}; going on in tiles of at most {rows} x {columns} px with "
-                    "their halos"
-                )
-                plan = smaller
+                for answer in answers:
+                    self._take(answer)
+                    yield from self._emptied()
+            except Exception as exc:
+                if self._broken is not None:
+                    raise self._broken from None
+                self._recover(exc)
+            yield from self._emptied()
 
-    def _cut(self, plan: FramePlan, most: int) -> FramePlan | None:
-        """The same frame in tiles of at most `most` pixels; None where there are none so small."""
-        capacity = self._engine.capacity
+    def _emptied(self) -> Iterator[Solved | Failed]:
+        while self._settled:
+            yield self._settled.popleft()
+
+    def _batches(self, draw: Draw) -> Iterator[NDArray[np.uint8] | None]:
+        """What the engine is given; ends when nothing is left to give, or something failed."""
+        while True:
+            self._draw_enough(draw)
+            if self._waiting:
+                batch = self._next_batch()
+                if batch is not None:
+                    yield batch
+            elif self._flying:
+                yield None
+            elif self._settled or self._ended:
+                return
+
+    def _draw_enough(self, draw: Draw) -> None:
+        """Frames until a batch is full or none is there; waits only where nothing else is due."""
+        while not self._ended:
+            if self._waiting and len(self._waiting) >= self._room(self._waiting[0]):
+                return
+            try:
+                frame = draw(not (self._waiting or self._flying or self._settled))
+            except Exception as exc:
+                self._broken = exc
+                raise
+            if isinstance(frame, Nothing):
+                self._ended = frame is Nothing.ENDED
+                return
+            self._begin(frame)
+
+    def _begin(self, frame: Frame) -> None:
+        core = None
+        if self._most_of_one is not None and _pixels(frame.of.plan) > self._most_of_one:
+            core = self._smaller_core(frame.of.plan, self._most_of_one)
+        try:
+            filling = Filling(frame.pixels, frame.of.plan, frame.area, frame.rows)
+        except MemoryError as exc:
+            self._give_up(frame, exc)
+            return
+        self._frames[filling] = frame
+        self._waiting.extend(filling.cut(core))
+
+    def _room(self, piece: Piece) -> int:
+        """How many pieces of this one's shape go into a batch."""
+        if piece.alone:
+            return 1
+        rows, columns = piece.shape
+        most = self._capacity.most(rows, columns)
+        if self._most_together is not None:
+            most = min(most, self._most_together // (rows * columns))
+        return max(1, most)
+
+    def _next_batch(self) -> NDArray[np.uint8] | None:
+        """The first piece that waits and others of its shape; None where they cannot be had."""
+        first = self._waiting[0]
+        room = self._room(first)
+        chosen = [first]
+        if room > 1:
+            alike = (p for p in self._waiting if p.shape == first.shape and not p.alone)
+            chosen = [piece for _, piece in zip(range(room), alike, strict=False)]
+        taken = set(map(id, chosen))
+        self._waiting = deque(piece for piece in self._waiting if id(piece) not in taken)
+        try:
+            parts = [piece.pixels() for piece in chosen]
+            # [rows, columns, 3] each -> [N, rows, columns, 3]
+            batch = parts[0][None] if len(parts) == 1 else np.stack(parts)
+        except Exception as exc:
+            for piece in chosen:
+                self._fail(piece.filling, exc)
+            return None
+        self._flying.append(chosen)
+        return batch
+
+    def _take(self, answer: Prediction) -> None:
+        """Copy an answer into its frames' maps: its arrays may be the engine's own."""
+        for number, piece in enumerate(self._flying.popleft()):
+            filling = piece.filling
+            if filling not in self._frames:
+                continue  # another of its tiles has failed
+            filling.fill(piece.tile, answer.classes[number], answer.confidence[number])
+            if filling.left == 0:
+                frame = self._frames.pop(filling)
+                self._settled.append(Solved(frame, filling.classes, filling.confidence))
+
+    def _recover(self, error: Exception) -> None:
+        """A batch failed: what was under way behind it goes again, itself if it may go through."""
+        if not self._flying:
+            raise error
+        pieces = self._flying.popleft()
+        for others in reversed(self._flying):
+            self._waiting.extendleft(reversed(others))
+        self._flying.clear()
+        if isinstance(error, OutOfDeviceMemory):
+            self._shrink(pieces, error)
+        elif len(pieces) > 1:
+            # One of them may be to blame, and the others are not.
+            self._again(pieces, alone=True)
+        else:
+            self._fail(pieces[0].filling, error)
+
+    def _again(self, pieces: list[Piece], *, alone: bool = False) -> None:
+        for piece in reversed(pieces):
+            piece.alone = piece.alone or alone
+            self._waiting.appendleft(piece)
+
+    def _shrink(self, pieces: list[Piece], error: OutOfDeviceMemory) -> None:
+        rows, columns = pieces[0].shape
+        most = len(pieces) * rows * columns // 2
+        if len(pieces) > 1:
+            self._most_together = most
+            self._note(f"{error.message}; going on with at most {len(pieces) // 2} at a time")
+            self._again(pieces)
+            return
+        self._again(pieces)
+        largest = self._cut_again(most, error)
+        if largest is not None:
+            rows, columns = largest
+            self._most_of_one = self._most_together = rows * columns
+            self._note(
+                f"{error.message}; going on in tiles of at most {rows} x {columns} px with their "
+                "halos"
+            )
+
+    def _cut_again(self, most: int, error: OutOfDeviceMemory) -> tuple[int, int] | None:
+        """Cut every frame with a tile beyond `most` pixels into smaller ones.
+
+        Returns the largest (rows, columns) among these; None where no frame could be cut, which
+        have all failed then.
+        """
+        beyond = {p.filling for p in self._waiting if p.shape[0] * p.shape[1] > most}
+        smaller: dict[Filling, list[Piece]] = {}
+        for filling in beyond:
+            core = self._smaller_core(filling.plan, most)
+            if core is None:
+                self._fail(filling, error)
+            else:
+                smaller[filling] = filling.cut(core)
+        shapes = [piece.shape for pieces in smaller.values() for piece in pieces]
+        waiting: deque[Piece] = deque()
+        for piece in self._waiting:
+            if piece.filling in beyond:
+                waiting.extend(smaller.pop(piece.filling, []))
+            else:
+                waiting.append(piece)
+        self._waiting = waiting
+        return max(shapes, key=lambda shape: shape[0] * shape[1], default=None)
+
+    def _smaller_core(self, plan: FramePlan, most: int) -> tuple[int, int] | None:
+        """Of tiles of at most `most` pixels; None where there are none so small."""
         try:
             return plan_frame(
                 plan.height,
@@ -60,10 +234,25 @@ class Inference:
                 halo=plan.halo,
                 bytes_per_pixel=1.0,
                 budget_bytes=most,
-                takes=capacity.takes,
-            )
+                takes=self._capacity.takes,
+            ).core
         except UsageError:
             return None
+
+    def _drop(self, filling: Filling) -> None:
+        """Nothing of this frame waits any more."""
+        self._waiting = deque(piece for piece in self._waiting if piece.filling is not filling)
+
+    def _fail(self, filling: Filling, error: Exception) -> None:
+        frame = self._frames.pop(filling, None)
+        if frame is not None:
+            self._drop(filling)
+            self._give_up(frame, error)
+
+    def _give_up(self, frame: Frame, error: Exception) -> None:
+        # Whatever a backend raises on one micrograph, the next may go through.
+        frame.leave()
+        self._settled.append(Failed(frame.job, "infer", reason(error)))
 
 
 def _pixels(plan: FramePlan) -> int:
@@ -77,20 +266,17 @@ def classify(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(class indices, confidence), uint8 [H, W] each, of `pixels` uint8 [H, W, 3] by `plan`.
 
-    Raises EngineError.
+    What `Inference` does with one frame, for those who have one in memory. Raises EngineError.
     """
-    shape = (plan.height, plan.width)
-    classes, confidence = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    tiles = list(plan.tiles())
+    whole = Region(0, plan.height, 0, plan.width)
+    filling = Filling(pixels, plan, whole, whole)
+    pieces = filling.cut(None)
 
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        for tile in tiles:
-            part = read_padded(regions_of(pixels), tile.read, plan.height, plan.width)
-            yield part[None]  # [rows, columns, 3] -> [1, rows, columns, 3]
+    def batches() -> Iterable[NDArray[np.uint8]]:
+        return (piece.pixels()[None] for piece in pieces)
 
     # Each answer is copied out before the next is asked for, so it does not matter who
     # owns its buffer.
-    for tile, answer in zip(tiles, engine.stream(batches()), strict=True):
-        classes[tile.write.slices] = answer.classes[0][tile.keep.slices]
-        confidence[tile.write.slices] = answer.confidence[0][tile.keep.slices]
-    return classes, confidence
+    for piece, answer in zip(pieces, engine.stream(batches()), strict=True):
+        filling.fill(piece.tile, answer.classes[0], answer.confidence[0])
+    return filling.classes, filling.confidence

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +10,7 @@ from hptl_deploy.micrographs.base import Calibration
 from hptl_deploy.segmentation.ledger import Entry
 from hptl_deploy.segmentation.listing import Listed
 from hptl_deploy.segmentation.stages import ByteGate
-from hptl_deploy.tiling import FramePlan
+from hptl_deploy.tiling import FramePlan, Region
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,24 +27,48 @@ class Job:
     bytes: int = 0
     sha256: str = ""
     abandoned: bool = False
-    """Set by a later stage that gave it up: its further pages are not worth reading."""
+    """Set by a later stage that gave it up: what else there is of it is not worth reading."""
 
 
-@dataclass
-class Frame:
-    """A page that has been read. Whoever takes it out of the stream calls `leave`, once."""
+@dataclass(frozen=True)
+class PageOf:
+    """One page of an input, before its pixels are read."""
 
     job: Job
     page: int
     """From 1."""
     pages: int
-    pixels: NDArray[np.uint8]
-    """[H, W, 3], RGB."""
     plan: FramePlan
     calibration: Calibration
+
+
+@dataclass
+class Frame:
+    """Pixels that have been read: a page, or a band of one that is too large to be held.
+
+    Whoever takes it out of the stream calls `leave`, once.
+    """
+
+    of: PageOf
+    area: Region
+    """What is written of the page: all of it, or the band."""
+    rows: Region
+    """What has been read: `area`, with the halos above and below where it is a band."""
+    pixels: NDArray[np.uint8]
+    """[rows, W, 3], RGB."""
     gate: ByteGate
     held: int
     """Bytes of memory that are set aside for it in `gate`."""
+
+    @property
+    def job(self) -> Job:
+        """Its input."""
+        return self.of.job
+
+    @property
+    def begins(self) -> bool:
+        """True for the first that is read of its input."""
+        return self.of.page == 1 and self.area.y0 == 0
 
     def leave(self) -> None:
         """Give back the memory that was set aside."""
@@ -58,13 +77,26 @@ class Frame:
 
 @dataclass
 class Solved:
-    """A page with its classes."""
+    """A frame with its classes."""
 
     frame: Frame
     classes: NDArray[np.uint8]
-    """[H, W]."""
+    """[H, W] of the frame's area."""
     confidence: NDArray[np.uint8]
     """[H, W], probability x 255."""
+
+
+@dataclass
+class Kept:
+    """A band that an earlier run has solved and stored."""
+
+    of: PageOf
+    area: Region
+
+    @property
+    def job(self) -> Job:
+        """Its input."""
+        return self.of.job
 
 
 @dataclass
@@ -82,29 +114,6 @@ class Failed:
     job: Job
     stage: str
     reason: str
-
-
-class Clock:
-    """Seconds that each stage was at work (not waiting)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def busy(self, stage: str) -> Iterator[None]:
-        """Count the block for `stage`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._seconds[stage] += time.perf_counter() - start
-
-    def seconds(self) -> dict[str, float]:
-        """By stage, to the millisecond."""
-        with self._lock:
-            return {stage: round(spent, 3) for stage, spent in self._seconds.items()}
 
 
 def reason(error: Exception) -> str:

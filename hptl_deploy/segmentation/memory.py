@@ -2,10 +2,11 @@
 
     free memory (system and control group, after the model is loaded)
     └── budget: 70 % of it
-        ├── frames: a quarter; what the queues hold, from decoding to writing
+        ├── frames: a quarter, or less where that is enough; what the queues hold, from decoding
+        │   to writing
         └── engine: the rest; what inference needs, capacity.bytes_per_pixel x pixels
 
-A frame too large for the quarter travels alone and its engine gets what it leaves.
+A page too large for the quarter is read and written in bands (`banding`).
 The budget is recorded in run.json and taken up again by a restart, so that a killed run
 cuts its frames as it would have done unbroken.
 """
@@ -14,13 +15,14 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hptl_deploy.engines.base import Capacity
 from hptl_deploy.engines.machine import free_on_card
 from hptl_deploy.errors import MicrographError, UsageError
+from hptl_deploy.segmentation.banding import BAND_BYTES, LARGE, band_pixels, plan_bands
 from hptl_deploy.tiling import FramePlan, plan_frame
 
 _SHARE = 0.7
@@ -45,23 +47,30 @@ class MemoryPlan:
     """The engine's share where it works in a card's own memory."""
     free: int
     """What was free when the budget was made."""
+    most_frames: int = sys.maxsize
+    """More the queues cannot make use of."""
 
     @property
     def frames(self) -> int:
         """What the queues may hold."""
-        return int(self.budget * _FRAMES_SHARE)
+        return min(int(self.budget * _FRAMES_SHARE), self.most_frames)
 
-    def held(self, height: int, width: int) -> int:
-        """What one frame takes between decoding and writing."""
-        return height * width * _FRAME_BYTES
+    def held(self, plan: FramePlan) -> int:
+        """What a page, or a band of it, takes between decoding and writing."""
+        if plan.band is not None:
+            return band_pixels(plan) * BAND_BYTES
+        return plan.height * plan.width * _FRAME_BYTES
 
     def plan(self, height: int, width: int, capacity: Capacity, tile: int | None) -> FramePlan:
         """Whole where it fits, else the largest tiles that do; `tile` forces the core's side.
 
-        Raises MicrographError when the frame, or a forced tile, needs more than there is, or more
-        than the engine takes.
+        A mosaic, and a page that the queues cannot hold, is read and written in bands. Raises
+        MicrographError when the page, or a forced tile, needs more than there is, or more than the
+        engine takes.
         """
-        engine = self._engine(height, width)
+        engine = self.budget - self.frames if self.device is None else self.device
+        if height * width > LARGE or height * width * _FRAME_BYTES > self.frames:
+            return self._banded(height, width, capacity, tile, engine)
         try:
             plan = plan_frame(
                 height,
@@ -75,27 +84,35 @@ class MemoryPlan:
             )
         except UsageError as exc:
             raise MicrographError(exc.message, hint=exc.hint) from exc
-        if tile is not None:
-            rows, columns = plan.largest_read
-            need = rows * columns * capacity.bytes_per_pixel
-            if need > engine:
-                raise MicrographError(
-                    f"a tile of {rows} x {columns} px (core {tile} and halos) needs "
-                    f"{gib(need)}, but {gib(engine)} are planned for inference",
-                    hint="Choose a smaller --tile, or leave it out",
-                )
+        self._check_forced(plan, capacity, tile, engine)
         return plan
 
-    def _engine(self, height: int, width: int) -> int:
-        held = self.held(height, width)
-        left = self.budget - max(self.frames, held)
-        if left <= 0:
+    def _banded(
+        self, height: int, width: int, capacity: Capacity, tile: int | None, engine: int
+    ) -> FramePlan:
+        plan = plan_bands(
+            height, width, capacity, tile=tile, engine_bytes=engine, band_bytes=self.frames / 2
+        )
+        if plan is None:
             raise MicrographError(
-                f"{width} x {height} px need {gib(held)} of memory, "
-                f"but {gib(self.budget)} are planned for this run",
+                f"{width} x {height} px cannot be cut into bands that fit: "
+                f"{gib(self.frames / 2)} are planned for a band, {gib(engine)} for inference",
                 hint="Cut the micrograph into parts or use a machine with more memory",
             )
-        return left if self.device is None else self.device
+        self._check_forced(plan, capacity, tile, engine)
+        return plan
+
+    def _check_forced(
+        self, plan: FramePlan, capacity: Capacity, tile: int | None, engine: int
+    ) -> None:
+        rows, columns = plan.largest_read
+        need = rows * columns * capacity.bytes_per_pixel
+        if tile is not None and need > engine:
+            raise MicrographError(
+                f"a tile of {rows} x {columns} px (core {tile} and halos) needs "
+                f"{gib(need)}, but {gib(engine)} are planned for inference",
+                hint="Choose a smaller --tile, or leave it out",
+            )
 
     def describe(self) -> str:
         """For the screen."""
@@ -115,24 +132,27 @@ class MemoryPlan:
         }
 
 
-def plan_memory(device: str, recorded: object = None) -> MemoryPlan:
+def plan_memory(device: str, recorded: object = None, threads: int = 2) -> MemoryPlan:
     """The budget of a run on `device` (`cpu`, `cuda:N`): the recorded one while it still fits.
 
-    `recorded` is what `MemoryPlan.to_json` gave an earlier run, or anything else.
+    `recorded` is what `MemoryPlan.to_json` gave an earlier run, or anything else. So many `threads`
+    read and write: each has a frame in hand, of 128 MiB where it is 2560 x 1920 px.
     """
     free = free_bytes()
     card = _free_on_card(device)
-    plan = MemoryPlan(int(free * _SHARE), None if card is None else int(card * _SHARE), free)
+    most = max(1 << 30, (threads + 4) << 27)
+    on_card_now = None if card is None else int(card * _SHARE)
+    plan = MemoryPlan(int(free * _SHARE), on_card_now, free, most)
     if not isinstance(recorded, dict):
         return plan
     budget, on_card = recorded.get("budget_bytes"), recorded.get("device_bytes")
     if not isinstance(budget, int) or not 0 < budget <= free * _STILL_FITS:
         return plan
     if card is None:
-        return MemoryPlan(budget, None, free) if on_card is None else plan
+        return replace(plan, budget=budget) if on_card is None else plan
     if not isinstance(on_card, int) or not 0 < on_card <= card * _STILL_FITS:
         return plan
-    return MemoryPlan(budget, on_card, free)
+    return replace(plan, budget=budget, device=on_card)
 
 
 def check_tile(tile: int, capacity: Capacity) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +12,20 @@ from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
-from hptl_deploy.segmentation.items import Clock, Failed, Frame, Job, Skipped, reason
+from hptl_deploy.segmentation.clock import Clock
+from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.stages import ByteGate, Cancelled
+from hptl_deploy.tiling import Region
 
-Read = Frame | Skipped | Failed
+Read = Frame | Kept | Skipped | Failed
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Makes the stream's items from its jobs, in order, one job after the other."""
+    """Makes the stream's items from its jobs; several threads may each take some of them."""
 
     options: SegmentOptions
     engine: Engine
@@ -34,7 +36,7 @@ class Reader:
     stop: threading.Event
     """No further job is begun once this is set."""
 
-    def items(self, jobs: Sequence[Job]) -> Iterator[Read]:
+    def items(self, jobs: Iterable[Job]) -> Iterator[Read]:
         """Every job's frames, or the word that it is skipped or failed."""
         for job in jobs:
             if self.stop.is_set():
@@ -68,7 +70,7 @@ class Reader:
         if pages == 0:
             raise MicrographError("holds no micrograph")
         for number, page in enumerate(micrograph.pages, 1):
-            frame = self._frame(job, page, number, pages)
+            frame = self._frame(self._page_of(job, page, number, pages), page)
             if _stamp(job.listed.path) != stamp:
                 frame.leave()
                 raise MicrographError(
@@ -79,9 +81,12 @@ class Reader:
             if job.abandoned:
                 return
 
-    def _frame(self, job: Job, page: Page, number: int, pages: int) -> Frame:
+    def _page_of(self, job: Job, page: Page, number: int, pages: int) -> PageOf:
         plan = self.memory.plan(page.height, page.width, self.engine.capacity, self.options.tile)
-        held = self.memory.held(page.height, page.width)
+        return PageOf(job, number, pages, plan, self._calibration(page))
+
+    def _frame(self, of: PageOf, page: Page) -> Frame:
+        held = self.memory.held(of.plan)
         self.gate.enter(held)
         try:
             with self.clock.busy("read"):
@@ -89,8 +94,8 @@ class Reader:
         except BaseException:
             self.gate.leave(held)
             raise
-        calibration = self._calibration(page)
-        return Frame(job, number, pages, pixels, plan, calibration, self.gate, held)
+        whole = Region(0, page.height, 0, page.width)
+        return Frame(of, whole, whole, pixels, self.gate, held)
 
     def _calibration(self, page: Page) -> Calibration:
         """By option, else by the file, else by the data set's description."""

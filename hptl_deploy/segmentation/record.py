@@ -15,7 +15,7 @@ from hptl_deploy import __version__
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.files import write_json
 from hptl_deploy.results import RUN_FILE, TOOL
-from hptl_deploy.segmentation.items import Clock
+from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.listing import Listing
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.naming import renamed
@@ -70,6 +70,7 @@ class RunRecord:
             "versions": _versions(),
             "memory": self.memory.to_json(),
             "busy_seconds": self.clock.seconds(),
+            "throughput": self.clock.to_json(),
         }
         if state != "running":
             document |= self._results()

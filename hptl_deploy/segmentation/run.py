@@ -18,14 +18,16 @@ from hptl_deploy.errors import (
 )
 from hptl_deploy.files import remove_leftovers
 from hptl_deploy.results import RUN_FILE, read_run
+from hptl_deploy.segmentation.books import Books
+from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inference import Inference
-from hptl_deploy.segmentation.items import Clock, Job
+from hptl_deploy.segmentation.items import Job
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Ledger
 from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.memory import check_tile, plan_memory
 from hptl_deploy.segmentation.naming import result_bases
 from hptl_deploy.segmentation.options import SegmentOptions
-from hptl_deploy.segmentation.pipeline import run_stream
+from hptl_deploy.segmentation.pipeline import run_stream, threads_per_stage
 from hptl_deploy.segmentation.reading import Reader
 from hptl_deploy.segmentation.record import RunRecord, result_list
 from hptl_deploy.segmentation.stages import ByteGate
@@ -154,10 +156,12 @@ class _Run:
     ) -> None:
         self.options, self.engine, self.sink, self.stop = options, engine, sink, stop
         self.listing, self.out, self.ledger = listing, out, ledger
-        self.memory = plan_memory(engine.info.device, self._recorded_memory(recorded))
+        workers = threads_per_stage()
+        recorded_memory = self._recorded_memory(recorded)
+        self.memory = plan_memory(engine.info.device, recorded_memory, 2 * workers)
         bases = result_bases(listing.names)
         self.jobs = [Job(listed, bases[listed.relative]) for listed in listing.files]
-        self.clock = Clock()
+        self.clock = Clock({"read": workers, "write": workers})
         self.tables = Tables(out, listing.order(), engine.model.card.phases)
         self.record = RunRecord(
             out, options, engine, listing, bases, self.memory, self.tables, self.clock
@@ -167,7 +171,11 @@ class _Run:
             ByteGate(self.memory.frames), stop,
         )  # fmt: skip
         self.bar: Bar = Silent()
-        self.writer = Writer(options, engine, out, ledger, self.tables, self.clock, self._report)
+        self.books = Books(
+            out, ledger, self.tables, self.clock,
+            engine.model.sha256, options.settings_sha256(), self._report,
+        )  # fmt: skip
+        self.writer = Writer(options, engine, out, self.books, self.clock)
 
     def go(self) -> RunSummary:
         """Run, and leave tables and run.json behind, however it ends."""
@@ -230,13 +238,13 @@ class _Run:
                 "replaced"
             )
 
-    def _report(self, failure: Failure | None, name: str) -> None:
+    def _report(self, share: float, name: str, failure: Failure | None) -> None:
         if failure is not None:
             self.sink.note(f"{failure.file}: {failure.reason}")
-        self.bar.advance(1, name)
+        self.bar.advance(share, name, self.clock.describe())
 
     def _counts(self) -> dict[str, int]:
-        counts: Counter[str] = self.writer.counts
+        counts: Counter[str] = self.books.counts
         finished = sum(counts.values())
         return {
             "done": counts["done"],

@@ -1,11 +1,11 @@
 """Threads joined by bounded queues, where an error is as much a message as an item.
 
-    source thread --> Channel --> the caller's loop --> Channel --> sink thread
+    source threads --> Channel --> the caller's loop --> Channel --> sink threads
 
-A channel ends with an end mark or with the error that ended its producer; the consumer
-gets every item put before it, then the end or the error. A consumer that dies cancels its
-channel, so that a producer waiting for room is woken. `Stages` starts the threads and, at
-the end of its block, joins every one of them, whatever happened.
+A channel ends with an end mark, when its last producer has ended, or with the error that ended
+one of them; the consumer gets every item put before it, then the end or the error. A consumer
+that dies cancels its channel, so that a producer waiting for room is woken. `Stages` starts the
+threads and, at the end of its block, joins every one of them, whatever happened.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from enum import Enum, auto
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -21,6 +22,13 @@ T = TypeVar("T")
 # Waits are cut into pieces this long because on Windows a thread that waits for a lock
 # does not see Ctrl-C.
 _POLL_SECONDS = 0.2
+
+
+class Nothing(Enum):
+    """What a channel gives where it has no item."""
+
+    NOTHING_YET = auto()
+    ENDED = auto()
 
 
 class Cancelled(Exception):
@@ -43,11 +51,14 @@ class Channel(Generic[T]):
         self._error: BaseException | None = None
 
     def put(self, item: T) -> None:
-        """Wait for room and add `item`. Raises Cancelled when nobody will take it."""
+        """Wait for room and add `item`.
+
+        Raises Cancelled when nobody will take it, or when another producer has failed.
+        """
         with self._changed:
-            while len(self._items) >= self._depth and not self._cancelled:
+            while len(self._items) >= self._depth and not (self._cancelled or self._ended):
                 self._changed.wait(_POLL_SECONDS)
-            if self._cancelled:
+            if self._cancelled or self._ended:
                 raise Cancelled
             self._items.append(item)
             self._changed.notify_all()
@@ -66,31 +77,45 @@ class Channel(Generic[T]):
             self._items.clear()
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[T]:
-        """Items in order. Raises the producer's error behind the last, or Cancelled."""
-        while True:
-            with self._changed:
-                while not (self._items or self._ended or self._cancelled):
-                    self._changed.wait(_POLL_SECONDS)
-                if self._cancelled:
-                    raise Cancelled
-                if not self._items:
-                    if self._error is not None:
-                        raise self._error
-                    return
+    def take(self, *, wait: bool = True) -> T | Nothing:
+        """The next item, or ENDED behind the last one.
+
+        Where none is there, it is waited for, or the answer is NOTHING_YET, as `wait` says. Raises the producer's error behind the last item, or Cancelled.
+        """
+        with self._changed:
+            while wait and not (self._items or self._ended or self._cancelled):
+                self._changed.wait(_POLL_SECONDS)
+            if self._cancelled:
+                raise Cancelled
+            if self._items:
                 item = self._items.popleft()
                 self._changed.notify_all()
+                return item
+            if not self._ended:
+                return Nothing.NOTHING_YET
+            if self._error is not None:
+                raise self._error
+            return Nothing.ENDED
+
+    def __iter__(self) -> Iterator[T]:
+        """Items in order. Raises the producer's error behind the last, or Cancelled."""
+        while not isinstance(item := self.take(), Nothing):
             yield item
 
 
 class ByteGate:
-    """Lets at most `limit` bytes of frames into the stream; a larger one goes in alone."""
+    """Lets at most `limit` bytes of frames into the stream; a larger one goes in alone.
+
+    First come, first in: where several threads read, small frames do not keep a large one waiting
+    for ever.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
         self._cancelled = False
         self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
 
     @property
     def held(self) -> int:
@@ -99,12 +124,21 @@ class ByteGate:
 
     def enter(self, amount: int) -> None:
         """Wait until `amount` bytes have room. Raises Cancelled when the stream is over."""
+        ticket = object()
         with self._changed:
-            while self._held and self._held + amount > self._limit and not self._cancelled:
-                self._changed.wait(_POLL_SECONDS)
-            if self._cancelled:
-                raise Cancelled
-            self._held += amount
+            self._waiting.append(ticket)
+            try:
+                while not self._cancelled and (
+                    self._waiting[0] is not ticket
+                    or (self._held and self._held + amount > self._limit)
+                ):
+                    self._changed.wait(_POLL_SECONDS)
+                if self._cancelled:
+                    raise Cancelled
+                self._held += amount
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
 
     def leave(self, amount: int) -> None:
         """`amount` bytes are free again."""
@@ -137,9 +171,20 @@ class Stages:
         """Cancel `waiting`, too, when the sources are stopped."""
         self._sources.append(waiting)
 
-    def source(self, name: str, produce: Callable[[], Iterable[T]], depth: int) -> Channel[T]:
-        """A thread that puts what `produce()` yields into the channel that is returned."""
+    def source(
+        self, name: str, produce: Callable[[], Iterable[T]], depth: int, threads: int = 1
+    ) -> Channel[T]:
+        """Threads that put what `produce()`, called by each, yields into the returned channel."""
         channel: Channel[T] = Channel(depth)
+        left = threads
+        counting = threading.Lock()
+
+        def end() -> None:
+            nonlocal left
+            with counting:
+                left -= 1
+                if left == 0:
+                    channel.end()
 
         def run() -> None:
             items: Iterable[T] | None = None
@@ -152,17 +197,19 @@ class Stages:
             except BaseException as exc:  # handed over, not swallowed
                 channel.end(exc)
             else:
-                channel.end()
+                end()
             finally:
                 if isinstance(items, Generator):
                     items.close()  # its `with` blocks end in this thread, now
 
         self._sources.append(channel)
-        self._start(name, run)
+        self._start(name, run, threads)
         return channel
 
-    def sink(self, name: str, work: Callable[[T], None], depth: int) -> Channel[T]:
-        """A thread that calls `work` with every item put into the channel that is returned."""
+    def sink(
+        self, name: str, work: Callable[[T], None], depth: int, threads: int = 1
+    ) -> Channel[T]:
+        """Threads that call `work` with every item put into the channel that is returned."""
         channel: Channel[T] = Channel(depth)
 
         def run() -> None:
@@ -176,13 +223,14 @@ class Stages:
                 channel.cancel()
 
         self._sinks.append(channel)  # type: ignore[arg-type]  # only ended and cancelled
-        self._start(name, run)
+        self._start(name, run, threads)
         return channel
 
-    def _start(self, name: str, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run, name=f"hptl-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _start(self, name: str, run: Callable[[], None], threads: int) -> None:
+        for number in range(1, threads + 1):
+            thread = threading.Thread(target=run, name=f"hptl-{name}-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,9 @@
-"""The write stage: class map, overlay, measurement, and the line in the ledger."""
+"""The write stage: class map, overlay and measurement of every page."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,81 +12,76 @@ from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import HptlError
 from hptl_deploy.files import atomic_path
 from hptl_deploy.measurement.fields import Field, measure_field
+from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.classmap import describe, write_class_map, write_confidence
-from hptl_deploy.segmentation.items import Clock, Failed, Frame, Job, Skipped, Solved, reason
-from hptl_deploy.segmentation.ledger import Entry, Ledger
-from hptl_deploy.segmentation.listing import Failure
+from hptl_deploy.segmentation.clock import Clock
+from hptl_deploy.segmentation.items import Failed, Kept, PageOf, Skipped, Solved, reason
 from hptl_deploy.segmentation.naming import page_base
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.overlay import write_overlay
-from hptl_deploy.segmentation.tables import Tables
 
-Written = Solved | Skipped | Failed
+Written = Solved | Kept | Skipped | Failed
 
-
-@dataclass
-class _Parts:
-    """What is written of an input so far."""
-
-    outputs: dict[str, int] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
+Outputs = dict[str, Callable[[Path], None]]
+"""What writes each result, by its name below the out folder."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Writer:
-    """Takes the stream's items, page by page in order."""
+    """Takes the stream's items, from several threads."""
 
     options: SegmentOptions
     engine: Engine
     out: Path
-    ledger: Ledger
-    tables: Tables
+    books: Books
     clock: Clock
-    report: Callable[[Failure | None, str], None]
-    """Told about every input that is finished: its failure, if it failed, and its name."""
-    counts: Counter[str] = field(default_factory=Counter)
-    """`done`, `skipped` and `failed` inputs."""
-    _parts: dict[str, _Parts] = field(default_factory=dict)
 
     def take(self, item: Written) -> None:
         """Write one item. Raises ResultsError when the ledger cannot be written."""
         with self.clock.busy("write"):
-            if isinstance(item, Solved):
+            if isinstance(item, Skipped):
+                self.books.skipped(item.job, item.entry)
+            elif isinstance(item, Failed):
+                self.books.failed(item.job, item.stage, item.reason)
+            elif isinstance(item, Solved):
                 self._solved(item)
-            elif isinstance(item, Skipped):
-                self._finish(item.job, "skipped", item.entry.rows)
-            elif not item.job.abandoned:
-                self._fail(item.job, item.stage, item.reason)
-            self.tables.write_if_due()
 
     def _solved(self, solved: Solved) -> None:
         frame = solved.frame
+        if frame.job.abandoned:
+            frame.leave()
+            return
         try:
-            if frame.job.abandoned:
-                return
-            self._page(solved, self._parts.setdefault(frame.job.listed.relative, _Parts()))
-        except OSError as exc:
-            self._fail(frame.job, "write", f"{self.out}: {reason(exc)}")
-        except HptlError as exc:
-            self._fail(frame.job, "infer", reason(exc))
+            outputs, row = self._page(solved)
         except Exception as exc:
-            self._fail(frame.job, "write", reason(exc))
+            self._failed(solved, exc)
         else:
-            if frame.page == frame.pages:
-                self._done(frame.job)
+            self.books.page_done(frame.of, outputs, row)
         finally:
             frame.leave()
 
-    def _page(self, solved: Solved, parts: _Parts) -> None:
-        """Measure first: a map that breaks the contract is not written."""
-        frame, classes = solved.frame, solved.classes
+    def _failed(self, solved: Solved, error: Exception) -> None:
+        """The stage that is to blame: a map that breaks the contract is the engine's fault."""
+        why = reason(error)
+        if isinstance(error, OSError):
+            self.books.failed(solved.frame.job, "write", f"{self.out}: {why}")
+        else:
+            stage = "infer" if isinstance(error, HptlError) else "write"
+            self.books.failed(solved.frame.job, stage, why)
+
+    def _page(self, solved: Solved) -> tuple[dict[str, int], dict[str, Any]]:
+        """Sizes of what was written, by name, and the row of fields.csv.
+
+        Measured first: a map that breaks the contract is not written.
+        """
+        of, classes = solved.frame.of, solved.classes
         phases, kind = self.engine.model.card.phases, self.options.overlay
         measured = measure_field(classes, solved.confidence, phases)
-        base = page_base(frame.job.base, frame.page, frame.pages)
+        base = page_base(of.job.base, of.page, of.pages)
         about = describe(
-            self.engine.model, self.engine.info.precision, frame.calibration.pixel_size_um
+            self.engine.model, self.engine.info.precision, of.calibration.pixel_size_um
         )
-        writers: dict[str, Callable[[Path], None]] = {
+        writers: Outputs = {
             f"{base}_classes.tif": lambda path: write_class_map(path, classes, phases, about)
         }
         if self.options.confidence:
@@ -97,22 +90,36 @@ class Writer:
             )
         if kind != "none":
             writers[f"{base}_overlay.{kind}"] = lambda path: write_overlay(
-                path, frame.pixels, classes, phases, kind, about
+                path, solved.frame.pixels, classes, phases, kind, about
             )
-        for name, write in writers.items():
-            self._output(parts, name, write)
-        parts.rows.append(self._row(frame, measured, f"{base}_classes.tif"))
+        outputs = self._write(writers)
+        return outputs, self._row(of, measured, f"{base}_classes.tif")
 
-    def _row(self, frame: Frame, measured: Field, classes_file: str) -> dict[str, Any]:
+    def _write(self, writers: Outputs) -> dict[str, int]:
+        """Each result whole or not at all; sizes by name. On an error none of them stays."""
+        written: dict[str, int] = {}
+        try:
+            for name, write in writers.items():
+                path = self.out / name
+                with atomic_path(path) as temporary:
+                    write(temporary)
+                written[name] = path.stat().st_size
+        except BaseException:
+            for name in written:
+                (self.out / name).unlink(missing_ok=True)
+            raise
+        return written
+
+    def _row(self, of: PageOf, measured: Field, classes_file: str) -> dict[str, Any]:
         """A row of fields.csv."""
         fractions = {f"{key}_area_fraction": v for key, v in measured.area_fractions.items()}
         return {
-            "file": frame.job.listed.relative,
-            "page": frame.page,
-            "width_px": frame.plan.width,
-            "height_px": frame.plan.height,
-            "pixel_size_um": frame.calibration.pixel_size_um,
-            "pixel_size_source": frame.calibration.source,
+            "file": of.job.listed.relative,
+            "page": of.page,
+            "width_px": of.plan.width,
+            "height_px": of.plan.height,
+            "pixel_size_um": of.calibration.pixel_size_um,
+            "pixel_size_source": of.calibration.source,
             **fractions,
             "mean_confidence": measured.mean_confidence,
             "classes_file": classes_file,
@@ -121,55 +128,3 @@ class Writer:
             "precision": self.engine.info.precision,
             "hptl_deploy_version": __version__,
         }
-
-    def _output(self, parts: _Parts, name: str, write: Callable[[Path], None]) -> None:
-        path = self.out / name
-        with atomic_path(path) as temporary:
-            write(temporary)
-        parts.outputs[name] = path.stat().st_size
-
-    def _done(self, job: Job) -> None:
-        parts = self._parts.pop(job.listed.relative)
-        self.ledger.append(self._entry(job, parts.outputs, parts.rows))
-        self._finish(job, "done", parts.rows)
-
-    def _fail(self, job: Job, stage: str, why: str) -> None:
-        """Nothing of a failed input stays: half a file's pages would pass for all of them."""
-        job.abandoned = True
-        parts = self._parts.pop(job.listed.relative, _Parts())
-        for name in parts.outputs:
-            with suppress(OSError):
-                (self.out / name).unlink()
-        failure = Failure(job.listed.relative, stage, why)
-        self.ledger.append(self._entry(job, {}, [], {"stage": stage, "reason": why}))
-        self._finish(job, "failed", [], failure)
-
-    def _entry(
-        self,
-        job: Job,
-        outputs: dict[str, int],
-        rows: list[dict[str, Any]],
-        failure: dict[str, str] | None = None,
-    ) -> Entry:
-        return Entry(
-            file=job.listed.relative,
-            bytes=job.bytes,
-            sha256=job.sha256,
-            model_sha256=self.engine.model.sha256,
-            settings_sha256=self.options.settings_sha256(),
-            base=job.base,
-            outputs=outputs,
-            rows=rows,
-            failure=failure,
-        )
-
-    def _finish(
-        self, job: Job, outcome: str, rows: list[dict[str, Any]], failure: Failure | None = None
-    ) -> None:
-        name = job.listed.relative
-        self.counts[outcome] += 1
-        self.tables.rows[name] = rows
-        self.tables.failures.pop(name, None)
-        if failure is not None:
-            self.tables.failures[name] = failure
-        self.report(failure, name)

@@ -23,7 +23,7 @@ class Recorder:
     ) -> Iterator[Recorder]:
         yield self
 
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
+    def advance(self, amount: float = 1.0, note: str = "", speed: str = "") -> None:
         self.advanced.append(note)
         if self._on_advance:
             self._on_advance(note)

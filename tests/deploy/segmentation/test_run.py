@@ -301,11 +301,11 @@ def test_a_recorded_budget_cuts_frames_as_before(tmp_path: Path, engine: Engine)
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, engine: Engine) -> None:
     path = tmp_path / "in" / "s.tif"
     path.parent.mkdir()
-    tifffile.imwrite(path, np.zeros((30, 40, 48), np.uint8), photometric="minisblack")
+    tifffile.imwrite(path, np.zeros((200, 40, 48), np.uint8), photometric="minisblack")
     save(path.with_name("a.png"), blobs(40, 48, seed=1))
 
     def grow(name: str) -> None:
-        if name == "a.png":  # the queues are short: most pages of s.tif are still to be read
+        if name == "a.png":  # the queues are short: many pages of s.tif are still to be read
             with path.open("ab") as handle:
                 handle.write(b"more")
 

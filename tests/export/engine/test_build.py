@@ -94,7 +94,7 @@ def test_progress_goes_from_nothing_to_all(tmp_path: Path, rtx: Flavour) -> None
     class Adding(Recorder):
         total = 0.0
 
-        def advance(self, amount: float = 1.0, note: str = "") -> None:
+        def advance(self, amount: float = 1.0, note: str = "", speed: str = "") -> None:
             assert amount >= 0
             self.total += amount
             super().advance(amount, note)

@@ -14,7 +14,7 @@ class Bar:
         self.at = 0.0
         self.notes: list[str] = []
 
-    def advance(self, amount: float = 1.0, note: str = "") -> None:
+    def advance(self, amount: float = 1.0, note: str = "", speed: str = "") -> None:
         assert amount >= 0
         self.at += amount
         if note:
