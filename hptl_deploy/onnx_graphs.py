@@ -95,7 +95,7 @@ def check_sizes(model: onnx.ModelProto, stride: int, where: str) -> None:
         found = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as exc:
         raise ModelError(
-            f"{where}: {tiles} do not go through its layers ({one_line(str(exc))})", hint=_AGAIN
+            f"{where}: {tiles} do not go through its layers ({one_line(str(exc), 150)})", hint=_AGAIN
         ) from exc
     for value in (*found.graph.value_info, *found.graph.output):
         shape = _shape(value)

@@ -229,4 +229,4 @@ def _on_card(session: Callable[[str, dict[str, str]], S], provider: str, index: 
 
 def first_line(error: Exception) -> str:
     """What another library's error says first; its type where it says nothing."""
-    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0], 400)
+    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -96,6 +96,10 @@ def _judge_page(page: Page) -> None:
     region = Region(page.height // 3, page.height, page.width // 4, page.width // 2 + 1)
     part = page.read(region)
     assert np.array_equal(part, whole[region.slices]), "a region differs from the whole's"
+    with page.bands(overlap=3) as reader:
+        for top in range(0, min(page.height, 400), 16):
+            band = reader.read(max(0, top - 3), bottom := min(top + 16, page.height))
+            assert np.array_equal(band, whole[max(0, top - 3) : bottom]), "a band differs"
 
 
 def judge_model(path: Path) -> str:
@@ -106,7 +110,8 @@ def judge_model(path: Path) -> str:
         with OnnxRuntimeEngine(model, threads=1) as engine:
             answer = engine.infer(np.full((1, side, side, 3), 99, np.uint8))
         for plane in (answer.classes, answer.confidence):
-            assert (plane.shape, plane.dtype) == ((1, side, side), np.uint8), "another answer"
+            assert plane.shape == (1, side, side), f"an answer of shape {plane.shape}"
+            assert plane.dtype == np.uint8, f"an answer of {plane.dtype}"
     except (ModelError, EngineError) as exc:
         return _judged_sentence(exc, path, str(path))
     return READ

@@ -77,7 +77,9 @@ def mutated_model(chance: random.Random) -> bytes:
     except (UnicodeError, ValueError):  # halves of characters do not go into the file as text
         (entry,) = (e for e in model.metadata_props if e.key == "hptl_deploy")
         entry.value = "?"
-        return model.SerializeToString().replace(b"?", text.encode("utf-8", "surrogatepass"), 1)
+        return bytes(model.SerializeToString()).replace(
+            b"?", text.encode("utf-8", "surrogatepass"), 1
+        )
     return bytes(model.SerializeToString())
 
 
@@ -174,7 +176,8 @@ def _wire(content: bytearray, chance: random.Random) -> bytearray:
 
 def _fields(content: bytes, begin: int = 0, depth: int = 0) -> list[tuple[int, int, int]]:
     """(start, content, end) of every field that holds bytes, those inside of others too."""
-    found, at = [], begin
+    found: list[tuple[int, int, int]] = []
+    at = begin
     while at < len(content) and len(found) < 400:
         start, (key, at) = at, _number(content, at)
         size = 0

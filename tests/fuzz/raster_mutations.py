@@ -19,7 +19,8 @@ _PNG_NAMES = (
 
 
 def _chunks(content: bytearray) -> list[tuple[bytes, bytes]]:
-    found, at = [], _PNG_HEAD
+    found: list[tuple[bytes, bytes]] = []
+    at = _PNG_HEAD
     while at + 8 <= len(content) and len(found) < 60:
         length = int.from_bytes(content[at : at + 4], "big")
         found.append((bytes(content[at + 4 : at + 8]), bytes(content[at + 8 : at + 8 + length])))
@@ -116,7 +117,8 @@ PNG_CHANGES: Sequence[Change] = (
 
 def _markers(content: bytearray) -> list[int]:
     """Where the segments up to the first scan begin."""
-    found, at = [], 2
+    found: list[int] = []
+    at = 2
     while at + 4 <= len(content) and content[at] == 0xFF and len(found) < 60:
         found.append(at)
         if content[at + 1] == 0xDA:

@@ -84,6 +84,12 @@ def _tiffs() -> Iterator[tuple[str, bytes]]:
     for name, options in _COLOURS_ONLY.items():
         array = np.moveaxis(_COLOUR, -1, 0).copy() if "planarconfig" in options else _COLOUR
         yield f"tif-rgb-{name}", _tiff(array, **{"photometric": "rgb", **options})
+    for bits, array in ((8, _GREY), (16, _DEEP)):
+        lossless: dict[str, Any] = {"compression": "jpeg", "bitspersample": bits}
+        lossless["compressionargs"] = {"lossless": True}
+        yield f"tif-lossless-jpeg-{bits}", _tiff(array, photometric="minisblack", **lossless)
+        stream = bytes(imagecodecs.ljpeg_encode(array, bitspersample=bits))
+        yield f"tif-lossless-dng-{bits}", _around(array, stream, bits)
     yield "tif-pyramid", _pyramid()
     extra = [
         (42113, "s", 0, "-1", True),  # GDAL_NODATA
@@ -98,6 +104,15 @@ def _tiffs() -> Iterator[tuple[str, bytes]]:
     ome = {"axes": "ZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
     stack = np.stack([np.moveaxis(_COLOUR, -1, 0)] * 2)
     yield "tif-ome", _tiff(stack, ome=True, photometric="minisblack", metadata=ome, bigtiff=True)
+
+
+def _around(array: Any, stream: bytes, bits: int) -> bytes:
+    """A TIFF of one strip that holds this JPEG."""
+    content = io.BytesIO()
+    options: dict[str, Any] = {"shape": array.shape, "dtype": array.dtype, "bitspersample": bits}
+    options |= {"photometric": "minisblack", "compression": 7, "metadata": None}
+    tifffile.imwrite(content, iter([stream]), **options)
+    return content.getvalue()
 
 
 def _pyramid() -> bytes:
@@ -185,7 +200,7 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
     yield "jpg-rgb", _saved(colour, "JPEG", keep_rgb=True)
     yield "jpg-cmyk-progressive", _saved(colour.convert("CMYK"), "JPEG", progressive=True)
     yield "jpg-many", _saved(colour, "MPO", save_all=True, append_images=[grey.convert("RGB")])
-    yield "jpg-lossless", imagecodecs.jpeg8_encode(_GREY, lossless=True)
+    yield "jpg-lossless", bytes(imagecodecs.jpeg8_encode(_GREY, lossless=True))
     yield "jpg-arithmetic-none", _saved(Image.fromarray(RED), "JPEG", optimize=True)
 
 
