@@ -39,6 +39,8 @@ _UM_PER_METRE = 1e6
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples per pixel of each PNG colour type."""
 _BMP_RUN_LENGTH = (1, 2)
+_RUN_LENGTH_RATIO = 255
+"""A run of 255 pixels takes two bytes; as much again for rows that are cut short."""
 
 
 class RasterMicrograph(DecodedMicrograph):
@@ -172,7 +174,9 @@ def _check_bmp(handle: BinaryIO) -> None:
     if compression not in _BMP_RUN_LENGTH:
         row_bytes = (width * depth + 31) // 32 * 4
         limits.check_declared(width, height, height * row_bytes, size, 1)
-    elif file_bytes > size:
+        return
+    limits.check_declared(width, height, width * height, size, _RUN_LENGTH_RATIO)
+    if file_bytes > size:
         # Pillow fills what is missing of run lengths with black.
         raise MicrographError(
             f"is cut short: its header declares {file_bytes} bytes, {size} are there; copy it again"

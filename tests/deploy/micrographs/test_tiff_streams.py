@@ -76,11 +76,11 @@ def _webp_canvas(width: int, height: int) -> bytes:
 
 STREAMS: dict[str, tuple[int, Callable[[int, int], bytes]]] = {
     "jpeg": (7, _jpeg),
-    "progressive jpeg": (7, lambda *sides: _jpeg(*sides, progressive=True)),
+    "progressive jpeg": (7, lambda width, height: _jpeg(width, height, progressive=True)),
     "jpeg of old": (6, _jpeg),
     "lossy dng": (34892, _jpeg),
     "jpeg 2000": (34712, _jpeg_2000),
-    "jpeg 2000 file": (33005, lambda *sides: _jpeg_2000(*sides, codec="jp2")),
+    "jpeg 2000 file": (33005, lambda width, height: _jpeg_2000(width, height, codec="jp2")),
     "png": (34933, _png),
     "webp": (50001, _webp),
     "lossless webp": (50001, _webp_lossless),
