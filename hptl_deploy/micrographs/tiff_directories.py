@@ -164,7 +164,7 @@ def _check_tag(tag: bytes, flavour: _Flavour, size: int, number: int) -> int:
     wrong_type = kind not in (_WHOLE_TYPES if code in _WHOLE_TAGS else _TYPE_BYTES)
     if wrong_type or count == 0 or (count > 1 and code in _SINGLE_TAGS):
         raise MicrographError(f"is damaged: {name} of page {number} is unreadable; copy it again")
-    value_bytes = count * _TYPE_BYTES[kind]
+    value_bytes = int(count) * _TYPE_BYTES[kind]
     if value_bytes <= flavour.value_bytes:
         return 0
     (start,) = struct.unpack(flavour.order + flavour.offset_format, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,29 @@ _CODES = (
     *(28672, 32997, 32998, 33445, 33471, 33560, 33628, 33629, 34016, 34118, 34122, 34361, 34412),
     *(34665, 37706, 37724, 42112, 42113, 50838, 50839, 51023, 65000, 65007, 65421, 65426, 65458),
 )
+
+_NUMBERS = (
+    *("", "0", "1", "1", "1", "2", "2", "3", "4", "-1", "0.25", "1e-9", "1e999", "nan", "inf"),
+    *("9" * 9, "9" * 10, "9" * 20, "9" * 4000, "-" + "9" * 20, "1_0", "0x1", "\u0663", " 2 ", "a"),
+    *("2147483647", "4294967296", "100000", "1000"),
+)
+"""In a text's number's place."""
+_DESCRIPTIONS = (
+    "ImageJ=#\nimages=#\nchannels=#\nslices=#\nframes=#\nunit=um\nspacing=#\n",
+    "ImageJ=1.53\nimages=#\nchannels=3\norder=zct\nhyperstack=true\nunit=\\u00B5m\n",
+    '{"shape": [#, #, #]}',
+    '{"shape": [#, 37, 53], "axes": "CYX", "a": #}',
+    '{"shape": [2, #, 37, 53], "axes": "ZCYX"}',
+    '<?xml version="1.0"?><OME xmlns="x"><Image><Pixels DimensionOrder="XYCZT" SizeX="#" SizeY="#"'
+    ' SizeC="#" SizeZ="#" SizeT="#" SignificantBits="#" PhysicalSizeX="#" PhysicalSizeXUnit="um">'
+    '<Channel SamplesPerPixel="#"/><TiffData IFD="#" FirstC="#" FirstZ="#" PlaneCount="#"/>'
+    "</Pixels></Image></OME>",
+    '<OME><Image><Pixels DimensionOrder="XYTZC" SizeX="53" SizeY="37" SizeC="3" SizeZ="1" '
+    'SizeT="#" PhysicalSizeX="#" PhysicalSizeY="#"><TiffData IFD="#"/><TiffData FirstC="#"/>'
+    "</Pixels></Image></OME>",
+    "<OME>" * 900 + "</OME>",
+)
+"""As programs write them; # is a number."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +239,33 @@ def _change_float(content: bytearray, chance: random.Random) -> bytearray:
     return content
 
 
+def _change_text(content: bytearray, chance: random.Random) -> bytearray:
+    """A number or a word of a description, its length kept."""
+    found = list(re.finditer(rb"[0-9][0-9.]*|[A-Za-z]{2,}", content))
+    if not found:
+        return content
+    start, end = chance.choice(found).span()
+    letters = chance.choice(("9", "0", "0123456789", "-1", "e.+9", " ", "<>&;'\"", "\n", "\0"))
+    text = "".join(chance.choice(letters) for _ in range(end - start))
+    return _put(content, start, text.encode())
+
+
+def _new_text(content: bytearray, chance: random.Random) -> bytearray:
+    """Another program's description, behind the end of the file, its numbers by chance."""
+    tiff = _parsed(content)
+    if not tiff.entries:
+        return content
+    text = re.sub("#", lambda _: chance.choice(_NUMBERS), chance.choice(_DESCRIPTIONS)).encode()
+    described = [entry for entry in tiff.entries if entry.code == 270]
+    entry = chance.choice(described or tiff.entries)
+    head = packed(270, 2, tiff.order) + packed(2, 2, tiff.order)
+    head += packed(len(text) + 1, tiff.wide, tiff.order)
+    head += packed(len(content), tiff.wide, tiff.order)
+    return _put(content, entry.at, head) + text + b"\0" * chance.choice((1, 1, 4000))
+
+
 TIFF_CHANGES: Sequence[Change] = (
+    _change_text, _new_text,
     _change_value, _change_value, _change_entry, _change_entry, _new_tag, _change_link,
     _change_size, change_stream, change_stream, _change_float,
 )  # fmt: skip
