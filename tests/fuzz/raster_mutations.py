@@ -55,7 +55,8 @@ def _png_header(content: bytearray, chance: random.Random) -> bytearray:
             header[4 * field : 4 * field + 4] = packed(interesting(chance, 53), 4, ">")
         else:
             header[6 + field] = chance.choice((0, 1, 2, 3, 4, 5, 6, 8, 16, 255))
-    return _joined(content, [(chunks[0][0], bytes(header)), *chunks[1:]])
+    before = chunks[:1] if chance.random() < 0.2 else []  # then it is the second header
+    return _joined(content, [*before, (chunks[0][0], bytes(header)), *chunks[1:]])
 
 
 def _png_order(content: bytearray, chance: random.Random) -> bytearray:

@@ -11,7 +11,7 @@ import tifffile
 
 from hptl_deploy.micrographs import open_micrograph
 from hptl_deploy.micrographs.ome import ome_images
-from support.broken_micrographs import grey_tiff, sentence, write
+from support.broken_micrographs import grey_png, grey_tiff, sentence, write
 
 SQUARE = np.arange(4, dtype=np.uint8).reshape(2, 2)
 DIGITS = "9" * 4000
@@ -85,6 +85,15 @@ def test_ome_that_mentions_its_pages_again_and_again() -> None:
     assert found is not None
     assert len(found[0].directories) == 1000
     assert ome_images(_ome("1", block * 17, "1000"), 1000, "x.tif") is None
+
+
+def test_a_png_with_two_headers(tmp_path: Path) -> None:
+    """The first is small, and Pillow goes by the second."""
+    small, large = grey_png(8, 8), grey_png(30_000, 30_000)
+    content = small[:33] + large[8:33] + small[33:]
+    assert sentence(write(tmp_path / "x.png", content)) == (
+        "is damaged: it has two PNG headers; copy it again"
+    )
 
 
 def test_a_run_length_bmp_that_is_mostly_missing(tmp_path: Path) -> None:
