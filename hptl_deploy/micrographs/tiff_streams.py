@@ -31,12 +31,13 @@ COMPRESSION_RATIO: dict[int, float] = {
 }
 """The schemes that are read: how many bytes one byte can become.
 
-Left out is what no microscope writes and whose decoder takes damaged data ill: JPEG XR writes to
-the screen, LERC and JPEG XL take memory as their own headers say, EER and Jetraw are for others.
+Left out is what is rare in TIFF and whose decoder takes damaged data ill: JPEG XR prints to the
+screen, LERC and JPEG XL take memory as their own headers say, EER and Jetraw are for others.
 """
 
-_SLACK = 16
-"""Pixels by which a stream may be larger than its piece, a side: JPEG comes in blocks."""
+_SLACK = 64
+"""Pixels by which a stream may be larger than its piece, a side: JPEG comes in blocks, and some
+programs write the last strip as tall as the others."""
 _SMALLEST_TILE = 256
 """Pixels of a tile within a JPEG 2000 stream: each takes kilobytes of bookkeeping."""
 _MOST_SAMPLES = 5
