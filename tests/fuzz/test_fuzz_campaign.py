@@ -17,12 +17,12 @@ from fuzz.judging import FAMILIES
 
 @needs_limits
 def test_what_goes_wrong_is_found_and_the_rest_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz.campaign.SECONDS", 3)
+    monkeypatch.setattr("fuzz.campaign.SECONDS", 5)
     report = run("traps", 0, 8)
     assert report.outcomes == {"finding": 5, "read": 2, "no memory": 1}
     said = [report.findings.get(number, "") for number in range(8)]
     assert said[1].startswith("trap 1: brings the process down (exit status -6")
-    assert said[2] == "trap 2: still reading after 3 s"
+    assert said[2] == "trap 2: still reading after 5 s"
     assert list(report.heavy) == [3]
     assert said[4].startswith("trap 4: ValueError: untranslated (judging.py:")
     assert said[5] == "trap 5: prints b'noise'"
