@@ -11,7 +11,7 @@ pytestmark = needs_limits
 
 
 def test_some_damaged_models() -> None:
-    report = run("models", 20261129, 300)
+    report = run("models", 20261129, 200)
     assert not report.findings, str(report)
     assert min(report.outcomes["read"], report.outcomes["refused"]) > 10
 
