@@ -18,6 +18,6 @@ def test_some_damaged_models() -> None:
 
 @pytest.mark.slow
 def test_many_damaged_models() -> None:
-    """10 000 files: about three minutes on one core."""
+    """10 000 files: 100 s on a shared core (45 s of processor time)."""
     report = run("models", SEED, FILES // 2)
     assert not report.findings, str(report)
