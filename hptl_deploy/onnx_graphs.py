@@ -9,6 +9,7 @@ pointer. So a graph is refused unless it could be one of ours.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -95,7 +96,7 @@ def check_sizes(model: onnx.ModelProto, stride: int, where: str) -> None:
         found = onnx.shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as exc:
         raise ModelError(
-            f"{where}: {tiles} do not go through its layers ({one_line(str(exc))})", hint=_AGAIN
+            f"{where}: {tiles} do not go through its layers ({_said(exc)})", hint=_AGAIN
         ) from exc
     for value in (*found.graph.value_info, *found.graph.output):
         shape = _shape(value)
@@ -220,9 +221,13 @@ def _check_structure(model: onnx.ModelProto, where: str) -> None:
     try:
         onnx.checker.check_model(without_weights(model))
     except (onnx.checker.ValidationError, DecodeError, ValueError, RuntimeError) as exc:
-        raise ModelError(
-            f"{where}: is not a sound ONNX model ({one_line(str(exc))})", hint=_AGAIN
-        ) from exc
+        raise ModelError(f"{where}: is not a sound ONNX model ({_said(exc)})", hint=_AGAIN) from exc
+
+
+def _said(error: Exception) -> str:
+    """What ONNX says of a graph, without its names for its own errors."""
+    text = re.sub(r"\[\w+Error\] *(Inference error\(s\): *)?", "", str(error))
+    return one_line(text.replace("Unexpected ", "wrong "), 150)
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int] | None:

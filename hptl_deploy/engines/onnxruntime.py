@@ -43,6 +43,9 @@ _NO_MEMORY = re.compile(
 )
 """How the allocators of ONNX Runtime, CUDA and cuDNN say it."""
 
+_FILES_REASON = 200
+"""Characters of what it says of a model; what it says of this machine's libraries may be longer."""
+
 PACKAGE = "onnxruntime" if sys.platform == "darwin" else "onnxruntime-gpu"
 """Which of the two the program depends on here."""
 
@@ -84,7 +87,8 @@ class OnnxRuntimeEngine(Engine):
         except EnvironmentLacks:
             raise
         except Exception as exc:
-            raise ModelError(f"{model.path}: ONNX Runtime refuses it ({first_line(exc)})") from exc
+            reason = first_line(exc, _FILES_REASON)
+            raise ModelError(f"{model.path}: ONNX Runtime refuses it ({reason})") from exc
         running = self._session.get_providers()
         if running[0] != provider:
             raise EnvironmentLacks(
@@ -139,7 +143,8 @@ class OnnxRuntimeEngine(Engine):
             self._binding = None
             count, height, width, _ = batch.shape
             size = f"{count} x {height} x {width} px"
-            name, device, reason = self.model.card.name, self.info.device, first_line(exc)
+            name, device = self.model.card.name, self.info.device
+            reason = first_line(exc, _FILES_REASON)
             if _NO_MEMORY.search(str(exc)):
                 raise OutOfDeviceMemory(
                     f"model {name}: {device} has no memory left for {size} ({reason})",
@@ -227,6 +232,6 @@ def _on_card(session: Callable[[str, dict[str, str]], S], provider: str, index: 
         ) from exc
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: Exception, most: int = 400) -> str:
     """What another library's error says first; its type where it says nothing."""
-    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0], 400)
+    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0], most)

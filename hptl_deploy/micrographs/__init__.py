@@ -19,6 +19,7 @@ from hptl_deploy.micrographs.bands import BandReader
 from hptl_deploy.micrographs.base import UNCALIBRATED, Calibration, Micrograph, Page
 from hptl_deploy.micrographs.boundary import translated
 from hptl_deploy.micrographs.calibration import from_option
+from hptl_deploy.micrographs.handle import PictureFile
 from hptl_deploy.micrographs.sniff import FAMILY_SUFFIXES, Family, check_content
 
 __all__ = [
@@ -68,7 +69,7 @@ def open_micrograph(path: Path, *, by_content: bool = False) -> Micrograph:
         if not stat.S_ISREG(kind):
             found = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
             raise MicrographError(f"is {found}; expected a micrograph file")
-        handle = path.open("rb")
+        handle = PictureFile(path)
         try:
             family = check_content(handle, suffix, any_family=by_content)
             if family is Family.TIFF:

@@ -46,6 +46,8 @@ def is_sound(data: bytes, *, reversed_bits: bool = False) -> bool:
     if reversed_bits:
         stored = np.packbits(np.unpackbits(stored, bitorder="little"))
     bits = 8 * len(data)
+    if stored[0] == 0 and stored[1] & 1:
+        return False  # the decoder takes it for a first draft's and reads its codes the other way
     # Clears come when the table is full. A stream of nothing but clears would cost minutes.
     clears_left = 16 + len(data) // 32
     at = 0

@@ -8,7 +8,10 @@ from xml.etree import ElementTree
 
 from hptl_deploy.micrographs import calibration as calibrations
 from hptl_deploy.micrographs.base import Calibration
-from hptl_deploy.micrographs.tiff_metadata import Layout
+from hptl_deploy.micrographs.tiff_metadata import LARGEST_SIZE, Layout
+
+_MOST_MENTIONS = 16
+"""Of a directory in one image's blocks; sound files mention it once."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def _image(
     samples = int(channels[0].get("SamplesPerPixel", 1)) if channels else 1
     order = pixels.attrib["DimensionOrder"][2:]  # XYCZT: the fastest axis first
     sizes = {axis: max(1, int(pixels.attrib[f"Size{axis}"])) for axis in order}
+    if max(samples, *sizes.values()) > LARGEST_SIZE:
+        raise ValueError("a size beyond all bounds")
     sizes["C"] = max(1, sizes["C"] // max(1, samples))
     strides = {axis: prod(sizes[a] for a in order[:at]) for at, axis in enumerate(order)}
     planes = prod(sizes.values())
@@ -82,6 +87,7 @@ def _directories(
     if not blocks:
         return {plane: plane for plane in range(min(planes, directories))}
     found: dict[int, int] = {}
+    steps = 0
     for block in blocks:
         if not _in_this_file(block, own_id, file_name):
             continue
@@ -90,7 +96,11 @@ def _directories(
         count = int(block.get("PlaneCount", 1 if "IFD" in block.attrib else directories))
         if plane < 0 or directory < 0:
             raise ValueError("negative index")
-        for step in range(min(count, directories - directory, planes - plane)):
+        here = range(min(count, directories - directory, planes - plane))
+        steps += len(here)
+        if steps > _MOST_MENTIONS * directories:
+            raise ValueError("many blocks for the same directories")
+        for step in here:
             found[plane + step] = directory + step
     return found
 

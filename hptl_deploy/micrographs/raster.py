@@ -39,6 +39,8 @@ _UM_PER_METRE = 1e6
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples per pixel of each PNG colour type."""
 _BMP_RUN_LENGTH = (1, 2)
+_RUN_LENGTH_RATIO = 255
+"""A run of 255 pixels takes two bytes; as much again for rows that are cut short."""
 
 
 class RasterMicrograph(DecodedMicrograph):
@@ -147,10 +149,25 @@ def _check_png(handle: BinaryIO) -> bool:
     width, height, depth, colour_type = struct.unpack(">IIBB", header[8:18])
     if header[4:8] != b"IHDR" or colour_type not in _PNG_SAMPLES:
         raise MicrographError("has a damaged PNG header; copy it again")
+    if _png_headers(handle) != 1:
+        # Pillow would go by the last one.
+        raise MicrographError("is damaged: it has two PNG headers; copy it again")
     limits.check_size(width, height)
     row_bytes = -(-width * depth * _PNG_SAMPLES[colour_type] // 8)
     limits.check_declared(width, height, height * row_bytes, file_size(handle), DEFLATE_RATIO)
     return bool(depth == 16)
+
+
+def _png_headers(handle: BinaryIO) -> int:
+    """How many headers stand before a PNG's pixels."""
+    found, at = 0, 8
+    while True:
+        handle.seek(at)
+        head = handle.read(8)
+        if len(head) < 8 or head[4:] in {b"IDAT", b"IEND"}:
+            return found
+        found += head[4:] == b"IHDR"
+        at += 12 + int.from_bytes(head[:4], "big")
 
 
 def _check_bmp(handle: BinaryIO) -> None:
@@ -172,7 +189,9 @@ def _check_bmp(handle: BinaryIO) -> None:
     if compression not in _BMP_RUN_LENGTH:
         row_bytes = (width * depth + 31) // 32 * 4
         limits.check_declared(width, height, height * row_bytes, size, 1)
-    elif file_bytes > size:
+        return
+    limits.check_declared(width, height, width * height, size, _RUN_LENGTH_RATIO)
+    if file_bytes > size:
         # Pillow fills what is missing of run lengths with black.
         raise MicrographError(
             f"is cut short: its header declares {file_bytes} bytes, {size} are there; copy it again"

@@ -33,6 +33,7 @@ from hptl_deploy.micrographs.tiff_samples import (
     samples_of,
     segment_shape,
 )
+from hptl_deploy.micrographs.tiff_streams import JPEG_SCHEMES, check_stream
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 _LZW, _JPEG = 5, 7
-_JPEG_SCHEMES = (6, 7, 34892, 33007)
 _JPEG_END = b"\xff\xd9"
 
 
@@ -221,9 +221,10 @@ class _TiffPicture(DecodedPage):
             raise MicrographError("is cut short within its JPEG data; copy it again")
         if scheme == _LZW and not is_sound(data, reversed_bits=int(page.fillorder) == 2):
             raise MicrographError("is damaged: its LZW data cannot be unpacked; copy it again")
+        check_stream(scheme, data, *segment_shape(page))
         tables = (
             {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-            if scheme in _JPEG_SCHEMES
+            if scheme in JPEG_SCHEMES
             else {}
         )
         samples, _, _ = page.decode(data, segment.index, **tables)

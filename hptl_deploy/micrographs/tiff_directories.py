@@ -6,7 +6,8 @@
                                               values or the offset of its values
 
 Refused here: a chain that leaves the file or runs in a circle, and required tags
-whose values lie beyond the end of the file.
+whose values lie beyond the end of the file, and directories that lie upon one another: a few
+kilobytes could stand for gigabytes of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from hptl_deploy.errors import MicrographError
 from hptl_deploy.micrographs.sniff import file_size
 
 MOST_TAGS = 4096
+MOST_SHARING = 4
+"""How often the bytes of a file may be directories at most: pages may share a colour map, and no
+program makes a thousand pages share one list of a hundred thousand strips."""
 
 _SINGLE_TAGS = {
     256: "ImageWidth",
@@ -84,6 +88,7 @@ def directory_offsets(handle: BinaryIO) -> list[int]:
     flavour, offset = _header(handle)
     offsets: list[int] = []
     seen: set[int] = set()
+    walked = 0
     while offset:
         number = len(offsets) + 1
         if offset in seen:
@@ -98,7 +103,13 @@ def directory_offsets(handle: BinaryIO) -> list[int]:
             )
         seen.add(offset)
         offsets.append(offset)
-        offset = _walk(handle, flavour, offset, size, number)
+        offset, taken = _walk(handle, flavour, offset, size, number)
+        walked += taken
+        if walked > MOST_SHARING * size:
+            raise MicrographError(
+                f"is damaged: the directories of its first {number} pages take {walked} bytes, "
+                f"the file has {size}; copy it again"
+            )
     if not offsets:
         raise MicrographError("holds no pages; export it again from the microscope's program")
     return offsets
@@ -116,8 +127,10 @@ def _header(handle: BinaryIO) -> tuple[_Flavour, int]:
     return _Flavour(order, "H", "HHI4s", "I"), struct.unpack(order + "I", head[4:8])[0]
 
 
-def _walk(handle: BinaryIO, flavour: _Flavour, offset: int, size: int, number: int) -> int:
-    """Check one directory; returns the offset of the next."""
+def _walk(
+    handle: BinaryIO, flavour: _Flavour, offset: int, size: int, number: int
+) -> tuple[int, int]:
+    """Check one directory; returns the offset of the next, and bytes of this one and its values."""
     count_bytes = struct.calcsize(flavour.order + flavour.count_format)
     tag_bytes = struct.calcsize(flavour.order + flavour.tag_format)
     cut = MicrographError(
@@ -136,25 +149,28 @@ def _walk(handle: BinaryIO, flavour: _Flavour, offset: int, size: int, number: i
     following = handle.read(flavour.value_bytes)
     if len(tags) < count * tag_bytes or len(following) < flavour.value_bytes:
         raise cut
+    taken = len(tags)
     for start in range(0, len(tags), tag_bytes):
-        _check_tag(tags[start : start + tag_bytes], flavour, size, number)
-    return int(struct.unpack(flavour.order + flavour.offset_format, following)[0])
+        taken += _check_tag(tags[start : start + tag_bytes], flavour, size, number)
+    return int(struct.unpack(flavour.order + flavour.offset_format, following)[0]), taken
 
 
-def _check_tag(tag: bytes, flavour: _Flavour, size: int, number: int) -> None:
+def _check_tag(tag: bytes, flavour: _Flavour, size: int, number: int) -> int:
+    """Check one entry; returns the bytes of its values elsewhere, if it is a required one."""
     code, kind, count, value = struct.unpack(flavour.order + flavour.tag_format, tag)
     name = REQUIRED_TAGS.get(code)
     if name is None:
-        return
+        return 0
     wrong_type = kind not in (_WHOLE_TYPES if code in _WHOLE_TAGS else _TYPE_BYTES)
     if wrong_type or count == 0 or (count > 1 and code in _SINGLE_TAGS):
         raise MicrographError(f"is damaged: {name} of page {number} is unreadable; copy it again")
-    value_bytes = count * _TYPE_BYTES[kind]
+    value_bytes = int(count) * _TYPE_BYTES[kind]
     if value_bytes <= flavour.value_bytes:
-        return
+        return 0
     (start,) = struct.unpack(flavour.order + flavour.offset_format, value)
     if start + value_bytes > size:
         raise MicrographError(
             f"is cut short: {name} of page {number} ends at byte {start + value_bytes}, the file "
             f"at byte {size}; copy it again"
         )
+    return value_bytes

@@ -21,6 +21,9 @@ from hptl_deploy.micrographs.base import Calibration
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
+LARGEST_SIZE = 2**31
+"""Of one dimension in a description. Texts may hold numbers of thousands of digits."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -100,7 +103,8 @@ def shaped_layout(page: TiffPage) -> Layout | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     pixels = prod(page.shape)
-    if not pixels or min(shape, default=0) < 1 or prod(shape) % pixels:
+    sizes = sorted(shape) or [0]
+    if not pixels or sizes[0] < 1 or sizes[-1] > LARGEST_SIZE or prod(shape) % pixels:
         return None
     planes = prod(shape) // pixels
     if len(axes) != len(shape):

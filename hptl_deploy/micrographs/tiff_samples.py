@@ -13,6 +13,7 @@ import numpy as np
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.micrographs import limits
 from hptl_deploy.micrographs.pixels import palette_table, scaling_table
+from hptl_deploy.micrographs.tiff_streams import COMPRESSION_RATIO, JPEG_SCHEMES, check_scheme
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,18 +23,6 @@ MOST_BITS = 16
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _ALPHA = (1, 2)
 _UNSIGNED = (1, 4)  # 4 is "undefined", read as unsigned by every program
-_JPEG_SCHEMES = (6, 7, 34892, 33007)
-
-_COMPRESSION_RATIO = {
-    1: 1.0,
-    2: 4096.0,  # fax: a white line is a few bits
-    5: 4096.0,  # LZW: a 12-bit code stands for 4096 bytes at most
-    7: 4096.0,  # JPEG
-    8: 1032.0,  # deflate
-    32773: 64.0,  # PackBits
-    32946: 1032.0,
-}
-"""How many bytes one byte can become; schemes that are not listed have no useful bound."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +106,7 @@ def _colours(page: TiffPage) -> tuple[int, NDArray[np.uint8] | None]:
             return 3, None
     if photometric == _RGB and count in {3, 4}:
         return 3, None
-    if photometric == _YCBCR and count == 3 and int(page.compression) in _JPEG_SCHEMES:
+    if photometric == _YCBCR and count == 3 and int(page.compression) in JPEG_SCHEMES:
         return 3, None  # decoded to RGB
     raise MicrographError(
         f"holds {count} channels per pixel as {_photometric_name(photometric)}; expected 1 (grey) "
@@ -166,8 +155,6 @@ def check_storage(page: TiffPage, stored: int, planes: int = 1) -> None:
 
     `planes` pictures lie one after the other where the directory describes the first.
     """
-    import tifffile
-
     width, height = int(page.imagewidth), int(page.imagelength)
     limits.check_size(width, height)
     if int(page.imagedepth) != 1 or int(page.tiledepth) != 1:
@@ -176,11 +163,7 @@ def check_storage(page: TiffPage, stored: int, planes: int = 1) -> None:
             hint="Save it as a stack in Fiji",
         )
     scheme = int(page.compression)
-    if scheme != 1 and scheme not in tifffile.TIFF.DECOMPRESSORS:
-        raise MicrographError(
-            f"is compressed in a way that is not known here (TIFF compression {scheme})",
-            hint="Export it uncompressed or with LZW",
-        )
+    check_scheme(scheme)
     lengths = segment_bytes(page)
     offsets, counts = page.dataoffsets, page.databytecounts
     if len(offsets) != len(lengths) or len(counts) != len(lengths):
@@ -195,7 +178,7 @@ def check_storage(page: TiffPage, stored: int, planes: int = 1) -> None:
             f"is cut short: its pixels end at byte {needed}, the file at byte {stored}; "
             "copy it again"
         )
-    ratio = _COMPRESSION_RATIO.get(scheme)
+    ratio = COMPRESSION_RATIO[scheme]
     for length, count in zip(lengths, counts, strict=True):
         if count == 0 and page.is_tiled and any(counts):
             continue  # a mosaic without a picture there
@@ -203,8 +186,7 @@ def check_storage(page: TiffPage, stored: int, planes: int = 1) -> None:
             raise MicrographError(
                 "is unfinished: some of its pixels were never written; copy or acquire it again"
             )
-        if ratio is not None:
-            limits.check_declared(width, height, length, count, ratio)
+        limits.check_declared(width, height, length, count, ratio)
 
 
 def segment_bytes(page: TiffPage) -> list[int]:

@@ -222,3 +222,20 @@ def test_a_graph_in_two_parts_is_one(tmp_path: Path) -> None:
     more = onnx.GraphProto(initializer=[outside(fresh(), "../w")]).SerializeToString()
     path.write_bytes(whole + b"\x3a" + length(len(more)) + more)
     assert refusal(path).startswith(OUTSIDE.format("../w"))
+
+
+def test_what_onnx_says_is_quoted_short_and_without_its_own_names(tmp_path: Path) -> None:
+    """It names every error it passed on the way, and calls a wrong number unexpected."""
+
+    def squeeze_nothing(model: onnx.ModelProto) -> None:
+        (axis,) = (one for one in model.graph.initializer if one.name == "axis")
+        axis.CopyFrom(numpy_helper.from_array(np.array([2**40], np.int64), "axis"))
+
+    path = edited(tmp_path, squeeze_nothing)
+    found = refusal(path)
+    assert found.startswith(
+        "2 tiles of 16 x 24 px (stride 8 on its card) do not go through its layers "
+        "((op_type:Squeeze): wrong axis value: 1099511627776. Expected range [-4, 4)"
+    )
+    assert len(found) < 300
+    assert "Error]" not in found

@@ -18,6 +18,8 @@ from hptl_deploy.micrographs.lzw import is_sound
 
 def _walk(data: bytes) -> bool:
     """The definition, one code at a time."""
+    if data[:1] == b"\0" and data[1:2] and data[1] & 1:
+        return False
     bits = "".join(f"{byte:08b}" for byte in data)
     at, width, free, first = 0, 9, 258, True
     while at + width <= len(bits):
@@ -81,6 +83,16 @@ def test_altered_streams(which: int, changes: list[tuple[float, int]]) -> None:
     for place, value in changes:
         altered[int(place * len(altered))] = value
     assert is_sound(bytes(altered)) == _walk(bytes(altered))
+
+
+def test_a_beginning_that_the_decoder_takes_for_a_first_draft() -> None:
+    """Codes from low to high bits: what is sound one way need not be so the other way."""
+    data = bytearray(imagecodecs.lzw_encode(bytes(999)))
+    data[:2] = 0x00, 0x3F
+    assert not is_sound(bytes(data))
+    assert not is_sound(bytes(int(f"{byte:08b}"[::-1], 2) for byte in data), reversed_bits=True)
+    data[1] = 0x3E
+    assert is_sound(bytes(data)) == _walk(bytes(data))
 
 
 def test_code_without_entry_right_after_a_clear() -> None:
