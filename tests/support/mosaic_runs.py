@@ -88,6 +88,13 @@ def tiles(calls: Calls) -> int:
     return count
 
 
+FULL = (
+    "{}: cannot be written (No space left on device), so the run stops. What is done stays done; "
+    "start it again when the folder can be written"
+)
+"""What is said of a results folder in which `full_disk` was met."""
+
+
 def full_disk(*_: Any, **__: Any) -> None:
     """Raise what a full disk does."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

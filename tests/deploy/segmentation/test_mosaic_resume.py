@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from hptl_deploy.engines import Engine, open_engine
+from hptl_deploy.errors import ResultsError
 from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
 from hptl_deploy.segmentation.items import Job
@@ -24,6 +25,7 @@ from hptl_deploy.segmentation.listing import Listed
 from hptl_deploy.segmentation.mosaic import BANDS_FOLDER, Mosaics
 from support.mosaic_runs import (
     BANDS,
+    FULL,
     KINDS,
     TILES,
     Calls,
@@ -86,11 +88,10 @@ def test_all_bands_are_there_and_nothing_else(
     """The maps could not be written, say, and now they can."""
     with monkeypatch.context() as patch:
         patch.setattr("hptl_deploy.segmentation.mosaic.write_class_mosaic", full_disk)
-        summary = segment(options, seeing)
-    (failure,) = summary.failures
-    assert failure.stage == "write"
-    assert failure.reason == f"{summary.out}: No space left on device"
-    assert len(stored(summary.out)) == BANDS * len(KINDS)
+        with pytest.raises(ResultsError) as caught:
+            segment(options, seeing)
+    assert str(caught.value) == FULL.format(options.out_folder)
+    assert len(stored(options.out_folder)) == BANDS * len(KINDS)
     tiles(calls)
     assert results(segment(options, seeing).out) == unbroken
     assert tiles(calls) == 0

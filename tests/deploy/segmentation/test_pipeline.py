@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.errors import EngineError, ResultsError
 from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, pipeline, run, segment
+from hptl_deploy.segmentation.items import Job
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Entry, Ledger
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.pipeline import Shared
+from hptl_deploy.segmentation.stages import Stages
 from support.drawings import blobs, folder_of, save
 from support.patience import within
 from support.sinks import Recorder
@@ -222,12 +225,12 @@ def test_an_error_of_the_jobs_ends_the_run(
 ) -> None:
     source, stream = folder_of(tmp_path / "in", 9), pipeline.run_stream
 
-    def torn(jobs: list[object], *rest: object) -> None:
-        def some() -> Iterator[object]:
-            yield from jobs
+    def torn(jobs: Callable[[Stages], Iterable[Job]], *rest: Any) -> None:
+        def some(stages: Stages) -> Iterator[Job]:
+            yield from jobs(stages)
             raise OSError("the share is gone")
 
-        stream(some(), *rest)  # type: ignore[arg-type]
+        stream(some, *rest)
 
     monkeypatch.setattr(run, "run_stream", torn)
     with pytest.raises(OSError, match=r"^the share is gone$"):
