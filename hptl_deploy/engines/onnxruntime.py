@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -87,7 +88,7 @@ class OnnxRuntimeEngine(Engine):
         except EnvironmentLacks:
             raise
         except Exception as exc:
-            reason = first_line(exc, _FILES_REASON)
+            reason = first_line(exc, _FILES_REASON, model.path)
             raise ModelError(f"{model.path}: ONNX Runtime refuses it ({reason})") from exc
         running = self._session.get_providers()
         if running[0] != provider:
@@ -144,7 +145,7 @@ class OnnxRuntimeEngine(Engine):
             count, height, width, _ = batch.shape
             size = f"{count} x {height} x {width} px"
             name, device = self.model.card.name, self.info.device
-            reason = first_line(exc, _FILES_REASON)
+            reason = first_line(exc, _FILES_REASON, self.model.path)
             if _NO_MEMORY.search(str(exc)):
                 raise OutOfDeviceMemory(
                     f"model {name}: {device} has no memory left for {size} ({reason})",
@@ -232,6 +233,10 @@ def _on_card(session: Callable[[str, dict[str, str]], S], provider: str, index: 
         ) from exc
 
 
-def first_line(error: Exception, most: int = 400) -> str:
-    """What another library's error says first; its type where it says nothing."""
-    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0], most)
+def first_line(error: Exception, most: int = 400, path: Path | None = None) -> str:
+    """What another library's error says first; its type where it says nothing.
+
+    `path`, which our own sentence begins with, is not said again: it may be all there is room for.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return one_line(line if path is None else line.replace(str(path), "the file"), most)

@@ -106,7 +106,8 @@ def _answers(
             graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as exc:
-        raise ModelError(f"{model.path}: ONNX Runtime refuses it ({first_line(exc)})") from exc
+        reason = first_line(exc, path=model.path)
+        raise ModelError(f"{model.path}: ONNX Runtime refuses it ({reason})") from exc
     try:
         answers: list[NDArray[np.float32]] = session.run(None, {INPUT: pixels[None]})
     except Exception as exc:
