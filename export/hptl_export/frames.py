@@ -13,7 +13,7 @@ from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import DataSetError, InputError, MicrographError, RunError
 from hptl_deploy.micrographs import open_micrograph
 from hptl_deploy.model import ModelCard
-from hptl_deploy.segmentation.listing import Listed, list_inputs
+from hptl_deploy.segmentation.inputs.listing import Listed, list_inputs
 from hptl_deploy.tiling import Region
 from hptl_export.effort import side_of_look
 

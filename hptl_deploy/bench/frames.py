@@ -63,7 +63,7 @@ def folder_frames(folder: Path, count: int = FRAMES) -> Frames:
     where one cannot be read.
     """
     from hptl_deploy.micrographs import open_micrograph
-    from hptl_deploy.segmentation.listing import list_inputs
+    from hptl_deploy.segmentation.inputs.listing import list_inputs
 
     whole = folder.resolve()  # `.` has no name
     listing = list_inputs(folder, Path(f"{whole}-segmented"))

@@ -26,8 +26,8 @@ def merge(
     Example: hptl-deploy merge micrographs-segmented
     """
     from hptl_deploy.phases import phases_from_json
-    from hptl_deploy.segmentation.merging import merge as run
     from hptl_deploy.segmentation.options import absolute
+    from hptl_deploy.segmentation.shards.merging import merge as run
 
     sink = output(context, as_json=as_json)
     merged = run(absolute(results), sink)

@@ -98,7 +98,7 @@ def segment(
     from hptl_deploy.interrupts import stop_on_signals
     from hptl_deploy.segmentation import SegmentOptions
     from hptl_deploy.segmentation import segment as run
-    from hptl_deploy.segmentation.sharding import parse_shard
+    from hptl_deploy.segmentation.shards.sharding import parse_shard
 
     sink = output(context, as_json=as_json)
     options = SegmentOptions(

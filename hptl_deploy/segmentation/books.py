@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hptl_deploy.segmentation.clock import Clock
+from hptl_deploy.segmentation.inputs.listing import Failure
 from hptl_deploy.segmentation.items import Job, PageOf
 from hptl_deploy.segmentation.ledger import Entry, Ledger
-from hptl_deploy.segmentation.listing import Failure
 from hptl_deploy.segmentation.tables import Tables
 
 

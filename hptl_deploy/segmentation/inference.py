@@ -19,9 +19,9 @@ import numpy as np
 
 from hptl_deploy.engines.base import Engine, Prediction
 from hptl_deploy.errors import OutOfDeviceMemory, UsageError
-from hptl_deploy.segmentation.banding import largest_core
 from hptl_deploy.segmentation.filling import Filling, Piece
 from hptl_deploy.segmentation.items import Failed, Frame, Solved, reason
+from hptl_deploy.segmentation.mosaics.banding import largest_core
 from hptl_deploy.segmentation.stages import Cancelled, Nothing
 from hptl_deploy.tiling import FramePlan, Region, plan_frame
 

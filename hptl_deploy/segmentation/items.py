@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from hptl_deploy.errors import HptlError
 from hptl_deploy.micrographs.base import Calibration
+from hptl_deploy.segmentation.inputs.listing import Listed
 from hptl_deploy.segmentation.ledger import Entry
-from hptl_deploy.segmentation.listing import Listed
 from hptl_deploy.segmentation.stages import ByteGate
 from hptl_deploy.tiling import FramePlan, Region
 

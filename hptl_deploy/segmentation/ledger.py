@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from hptl_deploy.closing import Closes
 from hptl_deploy.errors import ResultsError
-from hptl_deploy.segmentation.naming import fold
+from hptl_deploy.segmentation.inputs.naming import fold
 
 LEDGER_FILE = "ledger.jsonl"
 _SCHEMA = 1

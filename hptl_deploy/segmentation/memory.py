@@ -23,7 +23,7 @@ from hptl_deploy.engines.base import Capacity
 from hptl_deploy.engines.machine import free_on_card
 from hptl_deploy.errors import MicrographError, UsageError
 from hptl_deploy.micrographs.base import Page
-from hptl_deploy.segmentation.banding import BAND_BYTES, LARGE, band_pixels, plan_bands
+from hptl_deploy.segmentation.mosaics.banding import BAND_BYTES, LARGE, band_pixels, plan_bands
 from hptl_deploy.tiling import FramePlan, plan_frame
 
 _SHARE = 0.7

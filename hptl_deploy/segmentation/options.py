@@ -11,7 +11,7 @@ from hptl_deploy.errors import UsageError
 from hptl_deploy.files import sha256_json
 
 if TYPE_CHECKING:
-    from hptl_deploy.segmentation.sharding import Shard
+    from hptl_deploy.segmentation.shards.sharding import Shard
 
 STABLE_SECONDS = 5.0
 """Writers pause: between pages, on busy shares."""

@@ -18,7 +18,7 @@ from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
 from hptl_deploy.segmentation.memory import MemoryPlan
-from hptl_deploy.segmentation.mosaic import Mosaics
+from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.stages import ByteGate, Cancelled
 from hptl_deploy.tiling import Region

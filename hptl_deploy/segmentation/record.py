@@ -16,11 +16,11 @@ from hptl_deploy.engines.base import Engine
 from hptl_deploy.files import write_json
 from hptl_deploy.results import RUN_FILE, TOOL
 from hptl_deploy.segmentation.clock import Clock
-from hptl_deploy.segmentation.inputs import Inputs
+from hptl_deploy.segmentation.inputs.naming import renamed
+from hptl_deploy.segmentation.inputs.sources import Inputs
 from hptl_deploy.segmentation.memory import MemoryPlan
-from hptl_deploy.segmentation.naming import renamed
 from hptl_deploy.segmentation.options import SegmentOptions
-from hptl_deploy.segmentation.sharding import shard_document
+from hptl_deploy.segmentation.shards.sharding import shard_document
 from hptl_deploy.segmentation.tables import Tables
 
 SCHEMA = 1

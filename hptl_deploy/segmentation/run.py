@@ -20,20 +20,20 @@ from hptl_deploy.results import RUN_FILE
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inference import Inference
-from hptl_deploy.segmentation.inputs import Inputs, ListedInputs, WatchedInputs
+from hptl_deploy.segmentation.inputs.listing import Failure, Listing, list_inputs
+from hptl_deploy.segmentation.inputs.sources import Inputs, ListedInputs, WatchedInputs
+from hptl_deploy.segmentation.inputs.watchable import check_watchable
 from hptl_deploy.segmentation.ledger import Ledger, read_entries
-from hptl_deploy.segmentation.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.memory import check_tile, plan_memory
-from hptl_deploy.segmentation.mosaic import Mosaics
+from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.opening import open_results, recorded_memory
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.pipeline import run_stream, threads_per_stage
 from hptl_deploy.segmentation.reading import Reader
 from hptl_deploy.segmentation.record import RunRecord, result_list
-from hptl_deploy.segmentation.sharding import Shard, check_shards, share
+from hptl_deploy.segmentation.shards.sharding import Shard, check_shards, share
 from hptl_deploy.segmentation.stages import ByteGate
 from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE, Tables
-from hptl_deploy.segmentation.watchable import check_watchable
 from hptl_deploy.segmentation.writing import Writer
 from hptl_deploy.sink import Bar, Silent, Sink
 from hptl_deploy.tiling import check_core

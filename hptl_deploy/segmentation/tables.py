@@ -11,7 +11,7 @@ from typing import Any
 
 from hptl_deploy.files import write_text
 from hptl_deploy.phases import Phase
-from hptl_deploy.segmentation.listing import Failure
+from hptl_deploy.segmentation.inputs.listing import Failure
 
 FIELDS_FILE = "fields.csv"
 FAILURES_FILE = "failures.csv"

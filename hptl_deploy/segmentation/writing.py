@@ -19,9 +19,9 @@ from hptl_deploy.measurement.fields import Field, Tally
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.classmap import describe, write_class_map, write_confidence
 from hptl_deploy.segmentation.clock import Clock
+from hptl_deploy.segmentation.inputs.naming import page_base
 from hptl_deploy.segmentation.items import Failed, Job, Kept, PageOf, Skipped, Solved, reason
-from hptl_deploy.segmentation.mosaic import Mosaics
-from hptl_deploy.segmentation.naming import page_base
+from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.overlay import write_overlay
 from hptl_deploy.tiling import Region

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import SegmentOptions, segment
-from hptl_deploy.segmentation.mosaic import BANDS_FOLDER
+from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER
 from support.drawings import blobs
 from support.sinks import Recorder
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hptl_deploy.segmentation.mosaic_band import BandedMap, encode_band
+from hptl_deploy.segmentation.mosaics.band import BandedMap, encode_band
 from support.drawings import blobs
 
 HEIGHT, WIDTH = 1111, 2221  # and the levels 556 x 1111 and 278 x 556

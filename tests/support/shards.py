@@ -12,8 +12,8 @@ import pytest
 from hptl_deploy.engines import Engine
 from hptl_deploy.errors import ResultsError
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
-from hptl_deploy.segmentation.merging import merge
-from hptl_deploy.segmentation.sharding import Shard
+from hptl_deploy.segmentation.shards.merging import merge
+from hptl_deploy.segmentation.shards.sharding import Shard
 
 
 def one(source: Path, engine: Engine, number: int, count: int, **settings: Any) -> RunSummary:

@@ -14,8 +14,8 @@ from hptl_deploy.engines import Engine
 from hptl_deploy.engines.base import Capacity, Prediction
 from hptl_deploy.micrographs.base import Calibration
 from hptl_deploy.segmentation.inference import Inference
+from hptl_deploy.segmentation.inputs.listing import Listed
 from hptl_deploy.segmentation.items import Failed, Frame, Job, PageOf, Solved
-from hptl_deploy.segmentation.listing import Listed
 from hptl_deploy.segmentation.stages import ByteGate, Nothing
 from hptl_deploy.tiling import plan_frame
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, Queue
 
-from hptl_deploy.segmentation.arrivals import Arrivals, Event
-from hptl_deploy.segmentation.listing import Listed
+from hptl_deploy.segmentation.inputs.arrivals import Arrivals, Event
+from hptl_deploy.segmentation.inputs.listing import Listed
 
 POLL, STABLE = 0.02, 0.12
 # For what must happen: only a test that fails takes so long. For what must not: long enough

@@ -7,7 +7,7 @@ import pytest
 
 from hptl_deploy.cli.main import run
 from hptl_deploy.measurement.evaluation import evaluate
-from hptl_deploy.segmentation.sharding import Shard
+from hptl_deploy.segmentation.shards.sharding import Shard
 from support.drawings import blobs, folder_of, save
 from support.labelled import write_data_set
 from support.processes import start

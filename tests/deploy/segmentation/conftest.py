@@ -15,7 +15,7 @@ from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.engines.base import Prediction
 from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import SegmentOptions, segment
-from hptl_deploy.segmentation.arrivals import CaughtUp
+from hptl_deploy.segmentation.inputs.arrivals import CaughtUp
 from support.mosaic_runs import Calls, colours, lower, results, save_tiff
 from support.threshold_model import write_threshold_model
 from support.watching import Watch

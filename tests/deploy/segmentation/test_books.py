@@ -18,9 +18,9 @@ from hptl_deploy.micrographs.base import UNCALIBRATED
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.clock import Clock
+from hptl_deploy.segmentation.inputs.listing import Failure, Listed
 from hptl_deploy.segmentation.items import Job, PageOf
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Entry, Ledger
-from hptl_deploy.segmentation.listing import Failure, Listed
 from hptl_deploy.segmentation.tables import Tables
 from hptl_deploy.tiling import plan_frame
 

@@ -16,7 +16,7 @@ from hptl_deploy.engines import Engine
 from hptl_deploy.micrographs import open_micrograph
 from hptl_deploy.micrographs.base import Page
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, run, segment
-from hptl_deploy.segmentation.listing import list_inputs
+from hptl_deploy.segmentation.inputs.listing import list_inputs
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.tiling import Region
 from support.drawings import blobs, folder_of, save

@@ -17,7 +17,8 @@ import pytest
 
 from hptl_deploy.engines import Engine
 from hptl_deploy.errors import InputError, UsageError
-from hptl_deploy.segmentation import RunSummary, SegmentOptions, inputs, segment
+from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
+from hptl_deploy.segmentation.inputs import sources
 from support.drawings import blobs, folder_of, save
 from support.processes import start, wait_until
 from support.sinks import Recorder
@@ -30,7 +31,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(autouse=True)
 def short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(sources, "POLL_SECONDS", 0.05)
 
 
 class Watched:

@@ -1,0 +1,1 @@
+"""What a run works on: files that are listed, or arrive, and what their results are called."""
