@@ -36,10 +36,10 @@ Calls = list[tuple[int, ...]]
 
 LIMITS = {
     "memory.LARGE": 500_000,
-    "banding._MOST_ROWS": 256,
-    "banding._TILE_PIXELS": 50_000,
-    "mosaic.OVERLAY_SIDE": 300,
-    "mosaic_band._SMALL_ENOUGH": 256,
+    "mosaics.banding._MOST_ROWS": 256,
+    "mosaics.banding._TILE_PIXELS": 50_000,
+    "mosaics.mosaic.OVERLAY_SIDE": 300,
+    "mosaics.band._SMALL_ENOUGH": 256,
 }
 
 
