@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Several files of tests at a time share the processors; threads of one that wait for each other
+# would only keep the other waiting. Read by torch, and by processes that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hptl_deploy.engines import storage
 from hptl_deploy.engines.flavour import TENSORRT_RTX, Flavour, load_flavour

@@ -38,6 +38,7 @@ LIMITS = {
     "memory.LARGE": 500_000,
     "mosaics.banding._MOST_ROWS": 256,
     "mosaics.banding._TILE_PIXELS": 50_000,
+    "mosaics.banding._TILE_BYTES": 1,
     "mosaics.mosaic.OVERLAY_SIDE": 300,
     "mosaics.band._SMALL_ENOUGH": 256,
 }

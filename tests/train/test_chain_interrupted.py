@@ -48,6 +48,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(
     assert same_run(unbroken, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_keeps_the_same_best_weights(data: Path, tmp_path: Path) -> None:
     chain = recipe(
         iterations=16, checkpoints={"seconds": 0}, validation={"every": 2, "keep": "best"}

@@ -16,6 +16,7 @@ from hptl_deploy.model import load_model
 from hptl_deploy.sink import Silent
 
 
+@pytest.mark.slow
 def test_it_exports_times_and_prints_ratios_and_peaks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         assert (first[name] - second[name]).norm() < 1e-5 * moved, name
 
 
+@pytest.mark.slow
 def test_the_scores_are_those_of_the_weights_that_are_saved(tmp_path: Path) -> None:
     """Batch normalisation counts each process's own share: all must score with one network."""
     data = write_data_set(tmp_path / "drawn")
@@ -128,6 +129,7 @@ def test_the_scores_are_those_of_the_weights_that_are_saved(tmp_path: Path) -> N
     assert found == expected
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_one_sentence(tmp_path: Path) -> None:
     data = write_data_set(tmp_path / "drawn")
     words = [data, "--runs", tmp_path / "runs", "--device", "cpu", "--batch", "3"]

@@ -29,9 +29,10 @@ BAND_BYTES = 12
 """Per pixel of a band with its halos, at most: the source as it is decoded (6), its pixels (3),
 their filled-up copies for the engine, class map, confidence and their compressed form (3)."""
 
-_TILE_PIXELS = 3_500_000
-"""Of a tile with its halos, at most. Larger ones would spend less on halos; this one costs a third
-less memory than a whole frame of 2560 x 1920."""
+_TILE_PIXELS, _TILE_BYTES = 3_500_000, 1_600_000_000
+"""Of a tile with its halos, at most whichever is larger; the bytes are the engine's. Larger tiles
+would spend less on halos. A wide model's takes a third less memory than a whole frame of 2560 x
+1920; a narrow model, which has wide halos for what it computes, gets large tiles."""
 _MOST_ROWS = 16 * GRID
 
 
@@ -49,9 +50,7 @@ def plan_bands(
     An engine may take `engine_bytes` for a tile, a band `band_bytes`. `tile` forces the side of the
     cores, in pixels.
     """
-    most = _TILE_PIXELS
-    if capacity.bytes_per_pixel:
-        most = min(most, int(engine_bytes / capacity.bytes_per_pixel))
+    most = _most_pixels(capacity.bytes_per_pixel, engine_bytes)
     grid = math.lcm(GRID, capacity.stride)
     best: tuple[int, FramePlan] | None = None
     for rows in range(grid, max(grid, _MOST_ROWS) + 1, grid):
@@ -68,6 +67,14 @@ def plan_bands(
         if rows >= height:
             break
     return None if best is None else best[1]
+
+
+def _most_pixels(bytes_per_pixel: float, engine_bytes: float) -> int:
+    """Of a tile with its halos."""
+    if not bytes_per_pixel:
+        return _TILE_PIXELS
+    wanted = max(_TILE_PIXELS * bytes_per_pixel, _TILE_BYTES)
+    return int(min(wanted, engine_bytes) / bytes_per_pixel)
 
 
 def band_pixels(plan: FramePlan) -> int:

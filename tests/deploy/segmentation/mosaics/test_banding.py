@@ -129,7 +129,20 @@ def test_bands_and_tiles_keep_to_their_budgets(
     for area in plan.areas[:3] + plan.areas[-3:]:
         for tile in plan.tiles(area):
             assert math.prod(tile.read.shape) * bytes_per_pixel <= engine
-            assert math.prod(tile.read.shape) <= banding._TILE_PIXELS
+            pixels = math.prod(tile.read.shape)
+            assert pixels <= banding._TILE_PIXELS or pixels * bytes_per_pixel <= banding._TILE_BYTES
+
+
+def test_tiles_grow_where_a_pixel_takes_little() -> None:
+    """A narrow model's: 100 bytes a pixel, so 16 megapixels, and a fifth as much for halos."""
+    narrow, wide = (
+        planned(30_000, 4096, Capacity(32, 288, bytes_), None, 10**10, 10**9)
+        for bytes_ in (100.0, 600.0)
+    )
+    assert narrow is not None
+    assert wide is not None
+    assert math.prod(wide.largest_read) <= 3_500_000
+    assert 8_000_000 < math.prod(narrow.largest_read) <= 16_000_000
 
 
 def test_an_engine_that_was_built_for_tiles_of_a_kilopixel() -> None:
@@ -211,7 +224,7 @@ def test_the_cheapest_bands_are_chosen() -> None:
     others = []
     for rows in range(256, 4097, 256):
         bands = FramePlan(12_000, 9000, 32, 288, None, rows)
-        core = largest_core(bands, banding._TILE_PIXELS, capacity)
+        core = largest_core(bands, GIB // 100, capacity)  # less than 1.6 GB
         if core is not None and band_pixels(bands) * BAND_BYTES <= GIB:
             others.append(price(FramePlan(12_000, 9000, 32, 288, core, rows)))
     assert len(others) > 3
