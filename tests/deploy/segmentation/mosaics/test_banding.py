@@ -224,7 +224,7 @@ def test_the_cheapest_bands_are_chosen() -> None:
     others = []
     for rows in range(256, 4097, 256):
         bands = FramePlan(12_000, 9000, 32, 288, None, rows)
-        core = largest_core(bands, GIB // 100, capacity)  # less than 1.6 GB
+        core = largest_core(bands, 16_000_000, capacity)  # of 100 bytes each: 1.6 GB
         if core is not None and band_pixels(bands) * BAND_BYTES <= GIB:
             others.append(price(FramePlan(12_000, 9000, 32, 288, core, rows)))
     assert len(others) > 3
