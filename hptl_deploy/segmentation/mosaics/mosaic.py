@@ -53,7 +53,7 @@ class Mosaic:
     def __init__(self, folder: Path, plan: FramePlan, *, confidence: bool, overlay: bool) -> None:
         """`confidence` and `overlay` say what will be asked for besides the class map."""
         assert plan.band is not None
-        self._folder, self._plan = folder, plan
+        self._folder = folder
         self._classes = BandedMap(plan.height, plan.width, plan.band)
         self._confidence = (
             BandedMap(plan.height, plan.width, plan.band, smooth=True) if confidence else None
