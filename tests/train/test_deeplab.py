@@ -17,7 +17,7 @@ from hptl_deploy.errors import RunError
 from hptl_train.networks.deeplab import DeepLabV3Plus
 from hptl_train.networks.deeplab_sizes import DeepLabSizes
 from hptl_train.networks.init import initialise
-from hptl_train.networks.resnet import Bottleneck, ResNet
+from hptl_train.networks.resnet import Bottleneck, ResNet, Shortcut
 from hptl_train.objective import cross_entropy
 
 # Stem, widths, blocks, multi-grid, pyramid, rates, low level, decoder.
@@ -297,3 +297,23 @@ def test_a_tiny_picture_can_be_learned_by_heart() -> None:
     assert losses[0] > 0.7
     assert losses[-1] < 0.2
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("incoming", [3, 12, 16])
+def test_a_shortcut_learns_from_every_second_pixel_alone(incoming: int) -> None:
+    """In the layout of memory, and with the few channels, that crashed a strided convolution."""
+    torch.manual_seed(0)
+    shortcut = Shortcut(incoming, 20, 2)
+    features = torch.randn(2, incoming, 31, 40).to(memory_format=torch.channels_last)
+    features.requires_grad_()
+    coming = torch.randn(2, 20, 16, 20).to(memory_format=torch.channels_last)
+    shortcut(features).backward(coming)
+    assert shortcut.weight.grad is not None and features.grad is not None
+    seen = features.detach()[:, :, ::2, ::2]
+    kernel = shortcut.weight.detach()[:, :, 0, 0]
+    torch.testing.assert_close(
+        shortcut.weight.grad[:, :, 0, 0], torch.einsum("nohw,nihw->oi", coming, seen), rtol=1e-5, atol=1e-4
+    )
+    expected = torch.zeros_like(features.detach())
+    expected[:, :, ::2, ::2] = torch.einsum("nohw,oi->nihw", coming, kernel)
+    torch.testing.assert_close(features.grad, expected)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from traceback import clear_frames
 from typing import TypeVar
 
 import onnx
@@ -69,7 +70,7 @@ def _planned(model: Model, flavour: Flavour, fit: Fit, sink: Sink, active: Activ
     with sink.progress(title, PERCENT, "%") as bar:
 
         def work(stop: threading.Event) -> Trt:
-            with active():
+            with active(), _frames_cleared():
                 return _serialised(model, flavour, fit, graph, Progress(bar, stop))
 
         return _interruptible(work)
@@ -91,6 +92,24 @@ def _interruptible(work: Callable[[threading.Event], T]) -> T:
             stop.set()
             raise
         return future.result()
+
+
+@contextmanager
+def _frames_cleared() -> Iterator[None]:
+    """An error that leaves this has let go of the library's objects.
+
+    The frames of its traceback would keep them until the garbage collector comes, and that may
+    be while a later builder logs something: the library holds a lock then which the end of the
+    older builder waits for, in the same thread, for ever.
+    """
+    try:
+        yield
+    except BaseException as exc:
+        told: BaseException | None = exc
+        while told is not None:
+            clear_frames(told.__traceback__)
+            told = told.__cause__ or told.__context__
+        raise
 
 
 def _serialised(model: Model, flavour: Flavour, fit: Fit, graph: bytes, progress: Progress) -> Trt:

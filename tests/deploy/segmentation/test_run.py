@@ -323,20 +323,22 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, engine: Engine) ->
 def test_a_stop_finishes_what_is_in_hand_and_a_rerun_the_rest(
     tmp_path: Path, engine: Engine
 ) -> None:
-    source = folder_of(tmp_path / "in", 30)
+    # More than the queues hold: all that is in hand when the first is done will be finished.
+    files = 120
+    source = folder_of(tmp_path / "in", files)
     stop = threading.Event()
     sink = Recorder(lambda name: stop.set())
     options = SegmentOptions(source)
     summary = segment(options, engine, sink, stop)
     assert summary.state == "interrupted"
     assert summary.exit_code == 130
-    assert 0 < summary.counts["done"] < 30
-    assert summary.counts["done"] + summary.counts["remaining"] == 30
+    assert 0 < summary.counts["done"] < files
+    assert summary.counts["done"] + summary.counts["remaining"] == files
     assert len(fields(summary)) == summary.counts["done"] == len(maps(summary.out))
     assert run_json(summary)["state"] == "interrupted"
     rest = segment(options, engine)
     assert rest.counts["done"] == summary.counts["remaining"]
-    assert len(fields(rest)) == 30
+    assert len(fields(rest)) == files
 
 
 def test_a_result_that_cannot_be_written_is_that_files_failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,24 @@ def refusal(model: Model, flavour: Flavour) -> HptlError:
     assert len(str(caught.value)) < 500 + len(str(model.path))
     assert not (model.path.parent / "engines").exists()
     return caught.value
+
+
+def test_an_error_that_is_kept_holds_no_builder(
+    tmp_path: Path, rtx: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector would end it inside a later builder's call, which never returns."""
+    builders: list[weakref.ref[Any]] = []
+    made = rtx.trt.Builder
+
+    def builder(logger: Any) -> Any:
+        new = made(logger)
+        builders.append(weakref.ref(new))
+        return new
+
+    monkeypatch.setattr(rtx.trt, "Builder", builder)
+    error = refusal(hostile_model(tmp_path / "bad", *MISFIT), rtx)
+    assert error.__traceback__ is not None
+    assert [builder() for builder in builders] == [None]
 
 
 def node(kind: str, *inputs: str, **attributes: Any) -> onnx.NodeProto:

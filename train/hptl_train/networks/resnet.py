@@ -31,6 +31,23 @@ _LAST_RATE = 2
 """Dilation that stands for the last stage's missing stride."""
 
 
+class Shortcut(nn.Conv2d):
+    """A 1x1 convolution of every `step`-th pixel, without bias.
+
+    The same numbers as a strided convolution's, which is not used: with fewer input channels
+    than its vectors hold, oneDNN's strided 1x1 writes past its buffer in the backward pass
+    (uxlfoundation/oneDNN issue 6035, seen with torch 2.13.0 on AVX-512).
+    """
+
+    def __init__(self, incoming: int, outgoing: int, step: int) -> None:
+        super().__init__(incoming, outgoing, kernel_size=1, bias=False)
+        self.step = step
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[N, outgoing, H / step, W / step], rounded up, of [N, incoming, H, W]."""
+        return super().forward(features[:, :, :: self.step, :: self.step])
+
+
 class Bottleneck(nn.Module):
     """1x1 down to `width`, 3x3, 1x1 up to `EXPANSION * width`, added to the shortcut."""
 
@@ -54,7 +71,7 @@ class Bottleneck(nn.Module):
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or incoming != outgoing:
             self.downsample = nn.Sequential(
-                nn.Conv2d(incoming, outgoing, kernel_size=1, stride=stride, bias=False),
+                Shortcut(incoming, outgoing, stride),
                 nn.BatchNorm2d(outgoing),
             )
 
