@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hptl_deploy.card_fields import Fields, parsed
+from hptl_deploy.channel_blocks import NARROW, WIDE, channel_block, growth
 from hptl_deploy.errors import InputError, ModelError
 from hptl_deploy.phases import Phase, phases_from_json
 from hptl_deploy.probe import Probe
@@ -113,12 +114,22 @@ class ModelCard:
     data_licence: str = "not stated"
     made_with: dict[str, str] = field(default_factory=dict)
     """Versions of what trained and exported it."""
+    channel_block: int = NARROW
+    """Channels that ONNX Runtime kept together where that was measured; earlier versions, which do
+    not say, measured on AVX2."""
     quantised_for: str | None = None
     """Of an int8 model: which of INT8_TARGETS its form is for."""
     derived_from: str | None = None
     """SHA-256 of the fp32 file that a file of another precision says the same as."""
     probe: Probe | None = None
     """What an engine on a card, and int8 anywhere, must reproduce before it is trusted."""
+
+    def bytes_per_pixel_here(self) -> float:
+        """Memory per micrograph pixel with ONNX Runtime on this machine's CPU, at most."""
+        if self.precision == "int8":  # its layers lie channel by channel, unfilled
+            return self.bytes_per_pixel
+        widths = (*self.channels, self.fc)
+        return self.bytes_per_pixel * growth(widths, self.channel_block, channel_block())
 
     def to_json(self) -> str:
         """The JSON text stored in the ONNX file."""
@@ -142,6 +153,8 @@ class ModelCard:
             "licence": {"weights": self.weights_licence, "data": self.data_licence},
             "made_with": self.made_with,
         }
+        if self.channel_block != NARROW:
+            document["channel_block"] = self.channel_block
         if self.quantised_for is not None:
             document["quantised_for"] = self.quantised_for
         if self.derived_from is not None:
@@ -210,6 +223,7 @@ class ModelCard:
             weights_licence=licence.passage("weights"),
             data_licence=licence.passage("data"),
             made_with=card.inner("made_with").plain() if "made_with" in document else {},
+            channel_block=card.whole("channel_block") if "channel_block" in document else NARROW,
             quantised_for=card.text("quantised_for") if card.has("quantised_for") else None,
             derived_from=card.text("derived_from") if card.has("derived_from") else None,
             probe=Probe.from_fields(card.inner("probe")) if card.has("probe") else None,
@@ -238,6 +252,8 @@ class ModelCard:
             yield f"halo {self.halo} is not a multiple of the stride, 0 to 8192"
         if not 0 < self.bytes_per_pixel < 1e6:
             yield f"bytes_per_pixel {self.bytes_per_pixel} is not plausible"
+        if self.channel_block not in (NARROW, WIDE):
+            yield f"channel_block {self.channel_block} is not {NARROW} or {WIDE}"
         if len(self.channels) != 5 or not all(1 <= n <= 65536 for n in (*self.channels, self.fc)):
             yield f"width {shown_value(list(self.channels))}, fc {self.fc} is not 5 channels and fc"
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < 1000:

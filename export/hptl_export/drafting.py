@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 
+from hptl_deploy.channel_blocks import channel_block
 from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from hptl_deploy.errors import ModelError, VerificationError
 from hptl_deploy.files import atomic_path, sha256_file
@@ -40,7 +41,12 @@ def publish_draft(
             OnnxRuntimeEngine(model).close()
         note("measuring memory per pixel")
         needed = bytes_per_pixel(model, operations_per_pixel(proto, card.stride))
-        return put_in_place(draft.put(replace(card, bytes_per_pixel=round(needed, 1))), final, note)
+        return put_in_place(draft.put(with_memory(card, needed)), final, note)
+
+
+def with_memory(card: ModelCard, bytes_per_pixel: float) -> ModelCard:
+    """`card` with what was measured on this machine."""
+    return replace(card, bytes_per_pixel=round(bytes_per_pixel, 1), channel_block=channel_block())
 
 
 def put_in_place(draft: Model, final: Path, note: Callable[[str], None]) -> Model:
@@ -84,7 +90,11 @@ def is_published(final: Path, proto: onnx.ModelProto, card: ModelCard) -> bool:
     except ModelError:
         return False
     measured = replace(
-        card, bytes_per_pixel=there.bytes_per_pixel, checks=there.checks, probe=there.probe
+        card,
+        bytes_per_pixel=there.bytes_per_pixel,
+        channel_block=there.channel_block,
+        checks=there.checks,
+        probe=there.probe,
     )
     same_graph = onnx.load(final).graph.SerializeToString() == proto.graph.SerializeToString()
     return measured == there and bool(same_graph)

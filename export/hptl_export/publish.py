@@ -12,7 +12,7 @@ from hptl_deploy.errors import RunError
 from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model
 from hptl_deploy.models_folder import set_default
 from hptl_deploy.phases import phases_from_json
-from hptl_export.drafting import is_published, put_in_place
+from hptl_export.drafting import is_published, put_in_place, with_memory
 from hptl_export.effort import operations_per_pixel
 from hptl_export.files import Draft, without_logits
 from hptl_export.frames import verification_frames
@@ -71,7 +71,7 @@ def publish(
         draft = Draft(proto, Path(folder) / MODEL_FILE)
         note("measuring memory per pixel")
         needed = bytes_per_pixel(draft.put(card), per_pixel)
-        card = replace(card, bytes_per_pixel=round(needed, 1))
+        card = with_memory(card, needed)
         frames = verification_frames(run, card.stride, per_pixel)
         note(f"verifying on {frames.what}")
         found = verify(segmenter, draft.put(card), shown, frames, per_pixel)

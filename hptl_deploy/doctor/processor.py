@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import platform
 import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from hptl_deploy.channel_blocks import numpy_features
 from hptl_deploy.doctor.findings import EightBit, Processor
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -45,7 +45,7 @@ def from_cpuinfo(text: str) -> EightBit | None:
 
 def from_numpy() -> EightBit:
     """What numpy found when it was loaded. It does not look for AVX-VNNI."""
-    found = _numpy_table()
+    found = numpy_features()
     if platform.machine().lower() in _ARM:
         return _arm(dotprod=found.get("ASIMDDP"))
     return {
@@ -66,16 +66,6 @@ def dot_products(found: EightBit) -> bool | None:
 
 def _arm(*, dotprod: bool | None) -> EightBit:
     return {"avx2": False, "avx512_vnni": False, "avx_vnni": False, "arm_dotprod": dotprod}
-
-
-def _numpy_table() -> dict[str, bool]:
-    for core in ("numpy._core", "numpy.core"):  # the second before numpy 2
-        try:
-            table = importlib.import_module(f"{core}._multiarray_umath").__cpu_features__
-        except (ImportError, AttributeError):
-            continue
-        return dict(table)
-    return {}
 
 
 def _name(cpuinfo: str) -> str:

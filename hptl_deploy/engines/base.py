@@ -157,7 +157,7 @@ class Engine(Closes):
     def capacity(self) -> Capacity:
         """What one call may be given."""
         card = self.model.card
-        return Capacity(card.stride, card.halo, card.bytes_per_pixel)
+        return Capacity(card.stride, card.halo, card.bytes_per_pixel_here())
 
     @abstractmethod
     def _infer(self, batch: NDArray[np.uint8]) -> Prediction:

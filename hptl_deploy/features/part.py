@@ -69,7 +69,7 @@ def bytes_per_pixel(card: ModelCard, layers: Sequence[Layer]) -> float:
     What the whole model takes, and the maps (float32), which stay until all are done.
     """
     maps = sum(4 * layer.channels / layer.pitch(card.input_scale) ** 2 for layer in layers)
-    return card.bytes_per_pixel + float(maps)
+    return card.bytes_per_pixel_here() + float(maps)
 
 
 def _tile(plan: FramePlan, side: int, x: int, y: int) -> Tile:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from hptl_deploy.channel_blocks import WIDE
 from hptl_deploy.model import Model, ModelCard
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_train.networks import Segmenter
@@ -36,5 +37,6 @@ def card(input_scale: int) -> ModelCard:
         stride=stride_of(input_scale),
         halo=halo("fcn8s", input_scale),
         bytes_per_pixel=100.0,
+        channel_block=WIDE,  # so that every machine plans alike
         pixel_size_um=None,
     )

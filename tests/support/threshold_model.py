@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from hptl_deploy.channel_blocks import WIDE
 from hptl_deploy.model import CARD_KEY, MODEL_FILE, ModelCard
 from hptl_deploy.phases import PAPER_PHASES, Phase
 
@@ -58,6 +59,7 @@ def write_threshold_model(
         stride=stride,
         halo=halo(stride, smoothing),
         bytes_per_pixel=bytes_per_pixel,
+        channel_block=WIDE,  # so that every machine plans alike
         pixel_size_um=None,
         synthetic=synthetic,
     )

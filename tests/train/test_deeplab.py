@@ -312,7 +312,10 @@ def test_a_shortcut_learns_from_every_second_pixel_alone(incoming: int) -> None:
     seen = features.detach()[:, :, ::2, ::2]
     kernel = shortcut.weight.detach()[:, :, 0, 0]
     torch.testing.assert_close(
-        shortcut.weight.grad[:, :, 0, 0], torch.einsum("nohw,nihw->oi", coming, seen), rtol=1e-5, atol=1e-4
+        shortcut.weight.grad[:, :, 0, 0],
+        torch.einsum("nohw,nihw->oi", coming, seen),
+        rtol=1e-5,
+        atol=1e-4,
     )
     expected = torch.zeros_like(features.detach())
     expected[:, :, ::2, ::2] = torch.einsum("nohw,oi->nihw", coming, kernel)

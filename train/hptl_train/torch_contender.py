@@ -123,7 +123,7 @@ def open_form(model: Model, form: Form, device: str, size: tuple[int, int]) -> T
     """One form on `device` (`cpu`, `cuda:N`). Raises ModelError, MicrographError."""
     card = model.card
     # What torch needs is not known; what ONNX Runtime needs on a CPU is close to it.
-    capacity = Capacity(card.stride, card.halo, card.bytes_per_pixel)
+    capacity = Capacity(card.stride, card.halo, card.bytes_per_pixel_here())
     plan = plan_memory(device).plan(*size, capacity, None)
     traits = Traits(
         backend=form.name,

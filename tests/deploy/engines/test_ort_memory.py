@@ -53,13 +53,14 @@ def peaks(*sizes: str) -> list[tuple[int, int]]:
 
 def planned(rows: int, columns: int) -> float:
     assert MODELS is not None
-    return rows * columns * load_model(MODELS / BUNDLED / "model.onnx").card.bytes_per_pixel
+    return rows * columns * load_model(MODELS / BUNDLED / "model.onnx").card.bytes_per_pixel_here()
 
 
-def test_a_frame_takes_what_the_card_says_and_the_next_no_more() -> None:
-    (before, first), *_, (_, last) = peaks("640x960", "640x960", "960x640", "320x960")
-    assert first - before == pytest.approx(planned(640, 960), rel=0.1)
-    assert last - first < 0.03 * planned(640, 960)
+def test_two_frames_take_what_the_card_says_and_the_next_no_more() -> None:
+    (before, _), (_, second), *_, (_, last) = peaks("640x960", "640x960", "960x640", "320x960")
+    # Where blocks are wider than where it was measured, the plan is what its layers take at most.
+    assert 0.8 * planned(640, 960) < second - before < 1.1 * planned(640, 960)
+    assert last - second < 0.03 * planned(640, 960)
 
 
 def test_smaller_frames_before_a_larger_one_do_not_add_up() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from hptl_deploy.channel_blocks import WIDE
 from hptl_deploy.errors import MicrographError, UsageError
 from hptl_deploy.features.layers import Layer
 from hptl_deploy.features.part import bytes_per_pixel, plan_part
@@ -76,7 +77,7 @@ def test_a_place_outside(card: ModelCard, at: tuple[int, int]) -> None:
 
 def test_memory_per_pixel_counts_the_maps_that_stay(card: ModelCard) -> None:
     # At scale 2, conv1 has four map pixels per pixel, conv5 one per 8 x 8; float32.
-    assert bytes_per_pixel(card, LAYERS) == card.bytes_per_pixel + 4 * (8 * 4 + 64 / 64)
+    assert bytes_per_pixel(card, LAYERS) == card.bytes_per_pixel_here() + 4 * (8 * 4 + 64 / 64)
 
 
 def test_little_memory_makes_the_part_smaller(card: ModelCard) -> None:
@@ -87,7 +88,7 @@ def test_little_memory_makes_the_part_smaller(card: ModelCard) -> None:
 
 
 def test_too_little_memory(card: ModelCard) -> None:
-    card = replace(card, bytes_per_pixel=2**20)
+    card = replace(card, bytes_per_pixel=2**20, channel_block=WIDE)
     with pytest.raises(MicrographError) as caught:
         plan(card, 4000, 4000, budget=2**20)
     # 304 x 304 pixels of one MiB and their maps
