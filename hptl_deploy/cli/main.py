@@ -12,6 +12,7 @@ from typing import Annotated, cast
 import typer
 
 from hptl_deploy import __version__
+from hptl_deploy.cli.annotate import annotate
 from hptl_deploy.cli.bench import bench
 from hptl_deploy.cli.compare import compare
 from hptl_deploy.cli.demo import demo
@@ -56,6 +57,7 @@ _COMMANDS = (
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)
+app.add_typer(annotate, name="annotate")
 
 
 def _version(value: bool) -> None:

@@ -1,0 +1,155 @@
+"""Label Studio's JSON export: brushes, polygons, rectangles, ellipses, in percent of the image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from hptl_deploy.annotations.base import Mask, Picture, Reader, Shape
+from hptl_deploy.annotations.drawing import ellipse, rectangle
+from hptl_deploy.annotations.label_studio_rle import decode_mask
+from hptl_deploy.annotations.sources import (
+    Problem,
+    files,
+    folder_of,
+    images,
+    inside,
+    member,
+    number,
+    only,
+    read_json,
+    ring,
+)
+from hptl_deploy.wording import one_line, shown_value
+
+_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
+
+
+class LabelStudio(Reader):
+    """A list of tasks; no order of regions, so contested pixels are ignored."""
+
+    name = "label-studio"
+
+    def recognises(self, source: Path) -> bool:
+        """True where the first readable JSON file is a list of tasks."""
+        for path in files(source, ".json"):
+            try:
+                document = read_json(path)
+            except Problem:
+                continue
+            first = document[0] if isinstance(document, list) and document else None
+            return isinstance(first, dict) and {"annotations", "data"} <= first.keys()
+        return False
+
+    def read(self, source: Path, problems: list[str]) -> list[Picture]:
+        """One picture per task."""
+        candidates = images(source)
+        found = []
+        for path in files(source, ".json"):
+            try:
+                tasks = read_json(path)
+                if not isinstance(tasks, list):
+                    raise Problem(f"{path.name}: expected a list of tasks")
+            except Problem as exc:
+                problems.append(str(exc))
+                continue
+            for place, task in enumerate(tasks):
+                try:
+                    where = f"{path.name}, task {place + 1}"
+                    found.append(_picture(source, candidates, task, where, problems))
+                except Problem as exc:
+                    problems.append(str(exc))
+        return found
+
+
+def _picture(
+    source: Path, candidates: list[Path], task: object, where: str, problems: list[str]
+) -> Picture:
+    image = _image(source, candidates, member(task, "data", dict, where), where)
+    picture = Picture(where, image)
+    kept = [
+        entry
+        for entry in member(task, "annotations", list, where)
+        if not (isinstance(entry, dict) and entry.get("was_cancelled"))
+    ]
+    if len(kept) != 1:
+        raise Problem(
+            f"{where}: has {len(kept)} annotations; expected 1, so keep the one that counts"
+        )
+    for place, entry in enumerate(member(kept[0], "result", list, where)):
+        here = f"{where}, region {place + 1}"
+        try:
+            kind = entry.get("type") if isinstance(entry, dict) else None
+            if kind not in _KINDS:
+                raise Problem(
+                    f"{here}: is of the type {shown_value(kind)}; expected {', '.join(_KINDS)}"
+                )
+            size = (
+                member(entry, "original_width", int, here),
+                member(entry, "original_height", int, here),
+            )
+            if picture.size not in (None, size):
+                raise Problem(f"{here}: states another size than the region before it")
+            picture.size = size
+            picture.shapes.append(_shape(entry, kind, size, here))
+        except Problem as exc:
+            problems.append(str(exc))
+    return picture
+
+
+def _image(source: Path, candidates: list[Path], data: dict[str, Any], where: str) -> Path:
+    """The image that the task's data names: by its path below the source, else by its name."""
+    from hptl_deploy.micrographs import MICROGRAPH_SUFFIXES
+
+    texts = [value for value in data.values() if isinstance(value, str)]
+    named = [text for text in texts if text.lower().endswith(MICROGRAPH_SUFFIXES)]
+    address = data.get("image") or (named[0] if len(named) == 1 else None)
+    if not isinstance(address, str):
+        raise Problem(f"{where}: its data name no image; expected one under the key image")
+    try:
+        parts = urlsplit(address)
+    except ValueError as exc:
+        raise Problem(f"{where}: its image {one_line(address)} is no address") from exc
+    if parts.scheme or parts.netloc:
+        raise Problem(
+            f"{where}: its image {one_line(address)} is an address, and nothing is downloaded; put "
+            "the image beside the export and name it by its file name"
+        )
+    local = parse_qs(parts.query).get("d", [""])[0] if "local-files" in parts.path else ""
+    path = local or unquote(parts.path)
+    if not path.startswith("/data/") or ".." in path.split("/"):
+        root = folder_of(source)
+        if path.startswith("/") or ".." in path.split("/") or (root / path).is_file():
+            return inside(source, root, path, where)
+    name = PurePosixPath(path).name
+    # Uploads carry eight characters of their own before the name.
+    for wanted in (name, re.sub(r"^[0-9a-f]{8}-", "", name)):
+        if same := [p for p in candidates if p.name == wanted]:
+            return only(same, name, where)
+    return only([], name, where)
+
+
+def _shape(entry: dict[str, Any], kind: str, size: tuple[int, int], where: str) -> Shape:
+    value = member(entry, "value", dict, where)
+    labels = member(value, kind, list, where)
+    if len(labels) != 1 or not isinstance(labels[0], str):
+        raise Problem(f"{where}: expected one label, found {shown_value(labels)}")
+    label = (labels[0],)
+    where = f"{where} ({one_line(labels[0], 40)})"
+    width, height = size
+    if kind == "brushlabels":
+        pixels = decode_mask(value.get("rle"), width, height, where)
+        return Shape(where, label, mask=Mask.of(pixels))
+    if kind == "polygonlabels":
+        corners = ring(value.get("points"), where)
+        return Shape(where, label, ([(x * width / 100, y * height / 100) for x, y in corners],))
+    x, y = (number(value.get(key), where) for key in ("x", "y"))
+    x, y = x * width / 100, y * height / 100
+    turn = number(value.get("rotation", 0), where)
+    first, second = ("width", "height") if kind == "rectanglelabels" else ("radiusX", "radiusY")
+    across = number(value.get(first), where) * width / 100
+    down = number(value.get(second), where) * height / 100
+    outline = rectangle if kind == "rectanglelabels" else ellipse
+    return Shape(where, label, (outline(x, y, across, down, turn),))
