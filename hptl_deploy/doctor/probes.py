@@ -32,6 +32,7 @@ Facts = Iterator[dict[str, Any]]
 
 BASE = (
     "numpy", "scipy", "psutil", "onnx", "tifffile", "imagecodecs", "PIL.Image", "skimage",
+    "roifile",
 )  # fmt: skip
 """Modules that the program cannot do without; ONNX Runtime has a probe of its own."""
 TRAINING = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,13 @@ def train(runs: Path, *words: object) -> Ended:
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(noted):
         code = run(command(runs, *words)[len(PROGRAM) :])
     return Ended(code, said.getvalue(), noted.getvalue())
+
+
+def train_alone(runs: Path, *words: object) -> Ended:
+    """The same in a process of its own.
+
+    For runs that are compared bit by bit: libraries that other tests load, and numbers of threads
+    that they set, round sums in another order.
+    """
+    done = subprocess.run(command(runs, *words), capture_output=True, encoding="utf-8", check=False)
+    return Ended(done.returncode, done.stdout, done.stderr)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.chains import train, write_recipe
+from support.chains import train_alone, write_recipe
 from support.labelled import write_data_set
 from support.tiny import recipe
 
@@ -25,7 +25,7 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def unbroken(data: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("unbroken")
-    done = train(runs, data, "--recipe", recipe_file, "--name", "run", "--json")
+    done = train_alone(runs, data, "--recipe", recipe_file, "--name", "run", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["state"] == "finished"

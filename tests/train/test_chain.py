@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from hptl_train.record import unfound_warnings
 from support import vgg19_files
-from support.chains import same_run, train, write_recipe
+from support.chains import same_run, train, train_alone, write_recipe
 from support.labelled import write_data_set
 from support.tiny import recipe
 
@@ -94,7 +94,7 @@ def test_the_chain_really_transfers(unbroken: Path) -> None:
 
 
 def test_the_recipe_as_run_runs_again(unbroken: Path, data: Path, tmp_path: Path) -> None:
-    done = train(tmp_path, data, "--recipe", unbroken / "recipe.toml", "--name", "again")
+    done = train_alone(tmp_path, data, "--recipe", unbroken / "recipe.toml", "--name", "again")
     assert done.returncode == 0, done.stderr
     assert same_run(unbroken, tmp_path / "again")
 

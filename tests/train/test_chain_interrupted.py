@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from hptl_train.recipe import Wishes
-from support.chains import command, same_run, train
+from support.chains import command, same_run, train, train_alone
 from support.labelled import write_data_set
 from support.tiny import recipe
 
@@ -43,7 +43,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(
         if (tmp_path / "run" / "run.json").exists():
             arguments = ("--resume", "--name", "run")
     assert kills >= 3
-    done = train(tmp_path, "--resume")
+    done = train_alone(tmp_path, "--resume")
     assert done.returncode == 0, done.stderr
     assert same_run(unbroken, tmp_path / "run")
 
@@ -133,7 +133,7 @@ def test_ctrl_c_saves_the_work_and_says_how_to_go_on(
     assert process.returncode == 130, screen
     assert "the work done is saved. Go on with: hptl-deploy train --resume" in screen
     assert "Traceback" not in screen
-    assert train(tmp_path, "--resume").returncode == 0
+    assert train_alone(tmp_path, "--resume").returncode == 0
     assert same_run(unbroken, tmp_path / "run")
 
 
