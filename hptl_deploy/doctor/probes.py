@@ -222,10 +222,6 @@ def czi() -> Facts:
     """The reader of Zeiss CZI files."""
     version = _version("pylibCZIrw")
     yield {"version": version}
-    from hptl_deploy.micrographs import UNREADABLE_FORMATS
-
-    if reason := UNREADABLE_FORMATS.get(".czi"):
-        raise EnvironmentLacks(reason)
     if version is None:
         raise EnvironmentLacks("pylibCZIrw is not installed", hint=f"To read CZI: {INSTALL['czi']}")
     importlib.import_module("pylibCZIrw.czi")

@@ -38,7 +38,6 @@ MICROGRAPH_SUFFIXES = tuple(suffix for group in FAMILY_SUFFIXES.values() for suf
 """Endings of the files that are read, lower case with the dot."""
 
 UNREADABLE_FORMATS = {
-    ".czi": "a Zeiss CZI file cannot be read yet; export it as TIFF from ZEN",
     ".nd2": "a Nikon ND2 file cannot be read yet; export it as TIFF from NIS-Elements",
     ".lif": "a Leica LIF file cannot be read yet; export it as TIFF from LAS X",
     ".vsi": "an Olympus VSI file cannot be read yet; export it as TIFF from cellSens or Stream",
@@ -76,6 +75,10 @@ def open_micrograph(path: Path, *, by_content: bool = False) -> Micrograph:
                 from hptl_deploy.micrographs.tiff import TiffMicrograph
 
                 return TiffMicrograph(path, handle)
+            if family is Family.CZI:
+                from hptl_deploy.micrographs.czi import CziMicrograph
+
+                return CziMicrograph(path, handle)
             from hptl_deploy.micrographs.raster import RasterMicrograph
 
             return RasterMicrograph(path, handle, family)

@@ -25,8 +25,9 @@ class Calibration:
     pixel_size_um: float | None
     """Micrometres per pixel, or None where it is unknown: never a guess."""
     source: str
-    """`OME`, `ImageJ`, `TIFF tags`, `PNG`, `JPEG EXIF`, `JPEG`, `BMP`, `--pixel-size`,
-    `dataset.toml`; where unknown, why (`not stated`, `TIFF tags: 72 dpi is a screen's`, ...)."""
+    """`OME`, `ImageJ`, `TIFF tags`, `PNG`, `JPEG EXIF`, `JPEG`, `BMP`, `CZI`,
+    `--pixel-size`, `dataset.toml`; where unknown, why (`not stated`,
+    `TIFF tags: 72 dpi is a screen's`, ...)."""
 
 
 UNCALIBRATED = Calibration(None, "not stated")

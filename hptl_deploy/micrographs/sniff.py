@@ -16,6 +16,7 @@ class Family(Enum):
     PNG = "PNG"
     JPEG = "JPEG"
     BMP = "BMP"
+    CZI = "CZI"
 
 
 FAMILY_SUFFIXES = {
@@ -23,6 +24,7 @@ FAMILY_SUFFIXES = {
     Family.PNG: (".png",),
     Family.JPEG: (".jpg", ".jpeg"),
     Family.BMP: (".bmp",),
+    Family.CZI: (".czi",),
 }
 
 _READABLE_MAGIC = {
@@ -33,6 +35,7 @@ _READABLE_MAGIC = {
     b"\x89PNG\r\n\x1a\n": Family.PNG,
     b"\xff\xd8\xff": Family.JPEG,
     b"BM": Family.BMP,
+    b"ZISRAWFILE": Family.CZI,
 }
 
 _OTHER_MAGIC = {
@@ -40,7 +43,6 @@ _OTHER_MAGIC = {
     b"RIFF": "a WebP image or another RIFF file",
     b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
     b"\xff\x4f\xff\x51": "a JPEG 2000 image",
-    b"ZISRAWFILE": "a Zeiss CZI file",
     b"\xda\xce\xbe\x0a": "a Nikon ND2 file",
     b"\x70\x00\x00\x00": "a Leica LIF file",
     b"%PDF": "a PDF document",

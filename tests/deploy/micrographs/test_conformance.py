@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,16 @@ import pytest
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.micrographs import MICROGRAPH_SUFFIXES, open_micrograph
 from hptl_deploy.tiling import Region
+from support.czi_samples import CZI_SAMPLES
 from support.micrograph_samples import RED, SAMPLES, Sample
 
+CZI = pytest.mark.skipif(find_spec("pylibCZIrw") is None, reason="pylibCZIrw is not installed")
 
-@pytest.fixture(params=SAMPLES, ids=lambda sample: sample.name)
+
+@pytest.fixture(
+    params=[*SAMPLES, *(pytest.param(sample, marks=CZI) for sample in CZI_SAMPLES)],
+    ids=lambda sample: sample.name,
+)
 def sample(request: pytest.FixtureRequest) -> Sample:
     chosen = request.param
     assert isinstance(chosen, Sample)
@@ -47,6 +54,16 @@ def test_region_equals_slice_of_the_whole(sample: Sample, tmp_path: Path) -> Non
                 Region(height // 2, height // 2, 0, width),
             ):
                 assert np.array_equal(page.read(region), whole[region.slices])
+
+
+def test_bands_equal_the_whole(sample: Sample, tmp_path: Path) -> None:
+    with open_micrograph(sample.file(tmp_path)) as micrograph:
+        for page in micrograph.pages:
+            whole = page.read()
+            with page.bands(overlap=3) as bands:
+                for top in range(0, page.height, 8):
+                    bottom = min(page.height, top + 11)
+                    assert np.array_equal(bands.read(top, bottom), whole[top:bottom])
 
 
 def test_result_belongs_to_the_caller(sample: Sample, tmp_path: Path) -> None:
@@ -112,6 +129,8 @@ def test_quiet(
 
 
 def test_every_reader_has_a_red_fixture() -> None:
-    suffixes = {"." + s.suffix.rpartition(".")[2] for s in SAMPLES if s.pages[0] is RED}
-    assert suffixes >= {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"}
+    suffixes = {
+        "." + s.suffix.rpartition(".")[2] for s in (*SAMPLES, *CZI_SAMPLES) if s.pages[0] is RED
+    }
+    assert suffixes >= {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".czi"}
     assert suffixes <= set(MICROGRAPH_SUFFIXES)

@@ -38,7 +38,7 @@ def test_formats_of_vendors(tmp_path: Path, suffix: str) -> None:
 def test_unknown_suffix(tmp_path: Path) -> None:
     assert sentence(write(tmp_path / "x.gif", b"GIF89a")) == (
         "ends in .gif, which is no micrograph format known here. Expected one of "
-        ".tif .tiff .btf .tf8 .png .jpg .jpeg .bmp"
+        ".tif .tiff .btf .tf8 .png .jpg .jpeg .bmp .czi"
     )
 
 
@@ -53,7 +53,7 @@ def test_unknown_suffix(tmp_path: Path) -> None:
         ("x.bmp", b"BMW is a car and no micrograph", "holds text, not a BMP"),
         ("x.tif", b"<!DOCTYPE html><html>", "holds an HTML page, not a TIFF"),
         ("x.tif", b"\n <html><body>404", "holds an HTML page, not a TIFF"),
-        ("x.tif", b"ZISRAWFILE" + bytes(9), "holds a Zeiss CZI file, not a TIFF"),
+        ("x.tif", b"ZISRAWFILE" + bytes(9), "holds a CZI, not a TIFF; rename it to end in .czi"),
         ("x.png", b"GIF89a" + bytes(9), "holds a GIF image, not a PNG"),
         ("x.jpg", bytes(600), "holds only zeros, not a JPEG"),
         ("x.tif", b"\x01\x02\x03\x04\x05",
