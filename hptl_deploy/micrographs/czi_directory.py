@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.micrographs import limits
+from hptl_deploy.micrographs.jpeg_xr import check_jpeg_xr
 from hptl_deploy.micrographs.sniff import file_size
 
 _SEGMENT = 32
@@ -28,7 +29,8 @@ _TILE_LEAST = 256
 _XML = _SEGMENT + 256
 _FARTHEST = 2**30
 """Pixels from the origin; sums still fit into 32 bits."""
-_RATIO = {0: 1.0, 4: 2.0**20, 5: 2.0**15, 6: 2.0**15}
+_JPEG_XR = 4
+_RATIO = {0: 1.0, _JPEG_XR: 2.0**20, 5: 2.0**15, 6: 2.0**15}
 """Raw, JPEG XR, Zstandard with and without a header: bytes that one byte can become."""
 
 
@@ -110,6 +112,10 @@ def check_tile(handle: BinaryIO, tile: Tile) -> None:
     limits.check_declared(
         tile.width, tile.height, tile.decoded_bytes, data, _RATIO[tile.compression]
     )
+    if tile.compression == _JPEG_XR:
+        handle.seek(tile.position + _SEGMENT + max(_TILE_LEAST, len(head)) + metadata)
+        kind = tile.pixel_type
+        check_jpeg_xr(handle.read(data), tile.width, tile.height, kind.colours, kind.bits)
 
 
 def _tiles(handle: BinaryIO, position: int) -> list[Tile]:
