@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from hptl_deploy.annotations.base import Mask, Picture, Reader, Shape
-from hptl_deploy.annotations.sources import Problem, files, folder_of, images, only
+from hptl_deploy.annotations.sources import Problem, files, folder_of, images, noted, only
+from hptl_deploy.datasets.labels import listed_colours, pack_colours
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.wording import one_line
 
 _BACKGROUND = "background"
 """CVAT's name for pixels without annotation."""
-
-_SHOWN = 6
 
 
 class Cvat(Reader):
@@ -45,11 +44,9 @@ class Cvat(Reader):
         ]
         found = []
         for path in files(masks, ".png"):
-            try:
+            with noted(problems):
                 image = only([p for p in candidates if p.stem == path.stem], path.stem, path.name)
                 found.append(_picture(path, image, names))
-            except Problem as exc:
-                problems.append(str(exc))
         return found
 
 
@@ -92,18 +89,14 @@ def _picture(path: Path, image: Path, names: dict[int, str]) -> Picture:
 
     try:
         with open_micrograph(path) as mask:
-            wide = mask.pages[0].read().astype(np.uint32)
+            packed = pack_colours(mask.pages[0].read())
     except MicrographError as exc:
         raise Problem(f"{path.name}: {exc}") from exc
-    packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
     colours, counts = np.unique(packed, return_counts=True)
     tally = dict(zip(colours.tolist(), counts.tolist(), strict=True))
-    if unknown := sorted(tally.keys() - names.keys(), key=lambda colour: -tally[colour]):
-        shown = ", ".join(
-            f"({c >> 16}, {c >> 8 & 255}, {c & 255}) ({tally[c]} px)" for c in unknown[:_SHOWN]
-        )
-        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-        raise Problem(f"{path.name}: unknown colours {shown}{more}; labelmap.txt lists the others")
+    if unknown := {colour: count for colour, count in tally.items() if colour not in names}:
+        shown = listed_colours(list(unknown), list(unknown.values()))
+        raise Problem(f"{path.name}: unknown colours {shown}; labelmap.txt lists the others")
     picture = Picture(path.name, image, size=(packed.shape[1], packed.shape[0]))
     picture.shapes += [
         Shape(

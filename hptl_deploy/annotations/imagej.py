@@ -14,7 +14,16 @@ from pathlib import Path
 
 from hptl_deploy.annotations.base import Picture, Reader, Ring, Shape
 from hptl_deploy.annotations.drawing import ellipse, rectangle
-from hptl_deploy.annotations.sources import Problem, files, images, number, only, ring
+from hptl_deploy.annotations.sources import (
+    Problem,
+    files,
+    images,
+    named,
+    noted,
+    number,
+    only,
+    ring,
+)
 from hptl_deploy.wording import one_line
 
 _MOST_MEMBERS = 100_000
@@ -37,25 +46,21 @@ class ImageJ(Reader):
         candidates = images(source)
         found = []
         for path in files(source, ".roi", ".zip"):
-            try:
+            with noted(problems):
                 picture = Picture(path.name, _image(path, candidates))
                 for name, content in _members(path):
-                    try:
+                    with noted(problems):
                         picture.shapes.append(_shape(name, content, path.name))
-                    except Problem as exc:
-                        problems.append(str(exc))
                 found.append(picture)
-            except Problem as exc:
-                problems.append(str(exc))
         return found
 
 
 def _image(path: Path, candidates: list[Path]) -> Path:
-    same = [p for p in candidates if path.stem in (p.stem, p.name)]
+    same = named(candidates, path.stem)
     stem = re.sub(r"(?i)^[-_ ]*roiset[-_ ]*|[-_ ]*roiset[-_ ]*$", "", path.stem)
     if not same and not stem:
         same = candidates  # RoiSet.zip, as ImageJ names it, beside its one image
-    return only(same or [p for p in candidates if stem in (p.stem, p.name)], stem, path.name)
+    return only(same or named(candidates, stem), stem, path.name)
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:

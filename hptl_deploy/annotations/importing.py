@@ -23,6 +23,7 @@ from hptl_deploy.annotations.label_studio import LabelStudio
 from hptl_deploy.annotations.labelme import Labelme
 from hptl_deploy.annotations.qupath import QuPath
 from hptl_deploy.annotations.sources import Problem, check_source, folder_of, images
+from hptl_deploy.datasets.description import DATA_SET_FILE, phases_toml
 from hptl_deploy.errors import DataSetError, InputError, MicrographError
 from hptl_deploy.files import TEMPORARY_SUFFIX
 from hptl_deploy.phases import IGNORE, Phase, palette
@@ -99,7 +100,7 @@ def import_annotations(
                 f"annotations {source} ({reader.name}): {number}, nothing is written",
                 problems=problems,
             )
-        (part / "dataset.toml").write_text(
+        (part / DATA_SET_FILE).write_text(
             _description(folder, reader.name, classes.phases), encoding="utf-8", newline="\n"
         )
         if folder.is_dir():
@@ -242,16 +243,9 @@ def _write(
 
 
 def _description(folder: Path, format_name: str, phases: Sequence[Phase]) -> str:
-    # JSON's strings are TOML's, where no control character is in them.
     name = json.dumps(folder.resolve().name, ensure_ascii=False)
-    entries = "\n".join(
-        f"[[phases]]\nkey = {json.dumps(phase.key)}\n"
-        f"name = {json.dumps(phase.name, ensure_ascii=False)}\n"
-        f"value = {value}\ncolour = {list(phase.colour)}\n"
-        for value, phase in enumerate(phases)
-    )
     return (
         f'name = {name}\nimages = "images"\nlabels = "labels"\nignore = {IGNORE}\n'
-        f'origin = "annotations imported from {format_name}"\n\n{entries}\n'
+        f'origin = "annotations imported from {format_name}"\n\n{phases_toml(phases)}\n'
         "[split]\nval = 0.1\ntest = 0.1\n"
     )

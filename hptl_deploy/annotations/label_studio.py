@@ -13,10 +13,12 @@ from hptl_deploy.annotations.label_studio_rle import decode_mask
 from hptl_deploy.annotations.sources import (
     Problem,
     files,
+    first_json,
     folder_of,
     images,
     inside,
     member,
+    noted,
     number,
     only,
     read_json,
@@ -34,33 +36,23 @@ class LabelStudio(Reader):
 
     def recognises(self, source: Path) -> bool:
         """True where the first readable JSON file is a list of tasks."""
-        for path in files(source, ".json"):
-            try:
-                document = read_json(path)
-            except Problem:
-                continue
-            first = document[0] if isinstance(document, list) and document else None
-            return isinstance(first, dict) and {"annotations", "data"} <= first.keys()
-        return False
+        document = first_json(source)
+        first = document[0] if isinstance(document, list) and document else None
+        return isinstance(first, dict) and {"annotations", "data"} <= first.keys()
 
     def read(self, source: Path, problems: list[str]) -> list[Picture]:
         """One picture per task."""
         candidates = images(source)
         found = []
         for path in files(source, ".json"):
-            try:
+            with noted(problems):
                 tasks = read_json(path)
                 if not isinstance(tasks, list):
                     raise Problem(f"{path.name}: expected a list of tasks")
-            except Problem as exc:
-                problems.append(str(exc))
-                continue
-            for place, task in enumerate(tasks):
-                try:
-                    where = f"{path.name}, task {place + 1}"
-                    found.append(_picture(source, candidates, task, where, problems))
-                except Problem as exc:
-                    problems.append(str(exc))
+                for place, task in enumerate(tasks):
+                    with noted(problems):
+                        where = f"{path.name}, task {place + 1}"
+                        found.append(_picture(source, candidates, task, where, problems))
         return found
 
 
@@ -80,7 +72,7 @@ def _picture(
         )
     for place, entry in enumerate(member(kept[0], "result", list, where)):
         here = f"{where}, region {place + 1}"
-        try:
+        with noted(problems):
             kind = entry.get("type") if isinstance(entry, dict) else None
             if kind not in _KINDS:
                 raise Problem(
@@ -94,8 +86,6 @@ def _picture(
                 raise Problem(f"{here}: states another size than the region before it")
             picture.size = size
             picture.shapes.append(_shape(entry, kind, size, here))
-        except Problem as exc:
-            problems.append(str(exc))
     return picture
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.annotations.base import Mask, Picture, Reader, Shape
 from hptl_deploy.annotations.drawing import ellipse
-from hptl_deploy.annotations.sources import Problem, files, inside, member, points, read_json, ring
+from hptl_deploy.annotations.sources import (
+    Problem,
+    files,
+    first_json,
+    inside,
+    member,
+    noted,
+    points,
+    read_json,
+    ring,
+)
 from hptl_deploy.wording import one_line, shown_value
 
 if TYPE_CHECKING:
@@ -26,22 +36,15 @@ class Labelme(Reader):
 
     def recognises(self, source: Path) -> bool:
         """True where the first readable JSON file has shapes and an imagePath."""
-        for path in files(source, ".json"):
-            try:
-                document = read_json(path)
-            except Problem:
-                continue
-            return isinstance(document, dict) and {"shapes", "imagePath"} <= document.keys()
-        return False
+        document = first_json(source)
+        return isinstance(document, dict) and {"shapes", "imagePath"} <= document.keys()
 
     def read(self, source: Path, problems: list[str]) -> list[Picture]:
         """One picture per JSON file."""
         found = []
         for path in files(source, ".json"):
-            try:
+            with noted(problems):
                 found.append(_picture(source, path, problems))
-            except Problem as exc:
-                problems.append(str(exc))
         return found
 
 
@@ -57,10 +60,8 @@ def _picture(source: Path, path: Path, problems: list[str]) -> Picture:
             member(document, "imageHeight", int, path.name),
         )
     for place, entry in enumerate(shapes):
-        try:
+        with noted(problems):
             picture.shapes.append(_shape(entry, f"{path.name}, shape {place + 1}"))
-        except Problem as exc:
-            problems.append(str(exc))
     return picture
 
 

@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from hptl_deploy.annotations.base import Picture, Reader, Ring, Shape
-from hptl_deploy.annotations.sources import Problem, files, images, member, only, read_json, ring
+from hptl_deploy.annotations.sources import (
+    Problem,
+    files,
+    first_json,
+    images,
+    member,
+    named,
+    noted,
+    only,
+    read_json,
+    ring,
+)
 from hptl_deploy.wording import one_line, shown_value
 
 
@@ -19,31 +30,22 @@ class QuPath(Reader):
         """True where there is a GeoJSON file, by its ending or its content."""
         if files(source, ".geojson"):
             return True
-        for path in files(source, ".json"):
-            try:
-                document = read_json(path)
-            except Problem:
-                continue
-            return isinstance(document, dict) and document.get("type") == "FeatureCollection"
-        return False
+        document = first_json(source)
+        return isinstance(document, dict) and document.get("type") == "FeatureCollection"
 
     def read(self, source: Path, problems: list[str]) -> list[Picture]:
         """One picture per file."""
         candidates = images(source)
         found = []
         for path in files(source, ".geojson", ".json"):
-            try:
+            with noted(problems):
                 # QuPath may keep the image's ending: a.tif.geojson.
-                same = [p for p in candidates if path.stem in (p.stem, p.name)]
-                picture = Picture(path.name, only(same, path.stem, path.name))
+                image = only(named(candidates, path.stem), path.stem, path.name)
+                picture = Picture(path.name, image)
                 for place, feature in enumerate(_features(path)):
-                    try:
+                    with noted(problems):
                         picture.shapes.append(_shape(feature, f"{path.name}, feature {place + 1}"))
-                    except Problem as exc:
-                        problems.append(str(exc))
                 found.append(picture)
-            except Problem as exc:
-                problems.append(str(exc))
         return found
 
 

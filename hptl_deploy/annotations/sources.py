@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ class Problem(Exception):
     """A sentence about one file or shape; the readers turn it into a line of the report."""
 
 
+@contextmanager
+def noted(problems: list[str]) -> Iterator[None]:
+    """A Problem that is raised inside becomes a line of `problems`, and the work goes on."""
+    try:
+        yield
+    except Problem as exc:
+        problems.append(str(exc))
+
+
 def read_json(path: Path) -> Any:  # noqa: ANN401
     """The document of a JSON file; raises Problem when it is too large or none."""
     try:
@@ -33,6 +43,16 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
     except (OSError, ValueError, RecursionError) as exc:
         reason = "nested too deeply" if isinstance(exc, RecursionError) else one_line(str(exc))
         raise Problem(f"{path.name}: is not readable JSON ({reason})") from exc
+
+
+def first_json(source: Path) -> Any:  # noqa: ANN401
+    """The first readable document of the JSON files below `source`; None without one."""
+    for path in files(source, ".json"):
+        try:
+            return read_json(path)
+        except Problem:
+            continue
+    return None
 
 
 def files(source: Path, *suffixes: str) -> list[Path]:
@@ -83,6 +103,11 @@ def inside(source: Path, folder: Path, name: object, where: str) -> Path:
     except (OSError, RuntimeError) as exc:
         raise Problem(f"{where}: its image {one_line(name)} cannot be looked up") from exc
     return folder / plain
+
+
+def named(candidates: Sequence[Path], name: str) -> list[Path]:
+    """Those that are called `name`, with or without their ending."""
+    return [path for path in candidates if name in (path.stem, path.name)]
 
 
 def only(found: Sequence[Path], what: str, where: str) -> Path:

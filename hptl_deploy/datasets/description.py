@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,17 @@ def label_code(table: dict[str, Any], problems: list[str]) -> LabelCode:
     code = LabelCode(phases, values, ignore, ignore_colour)
     problems += _clashes(code)
     return code
+
+
+def phases_toml(phases: Sequence[Phase]) -> str:
+    """The `[[phases]]` of a dataset.toml whose labels hold class indices."""
+    # JSON's strings are TOML's, where no control character is in them.
+    return "\n".join(
+        f"[[phases]]\nkey = {json.dumps(phase.key)}\n"
+        f"name = {json.dumps(phase.name, ensure_ascii=False)}\n"
+        f"value = {value}\ncolour = {list(phase.colour)}\n"
+        for value, phase in enumerate(phases)
+    )
 
 
 def _keys(entries: list[dict[str, Any]]) -> list[str]:

@@ -74,31 +74,35 @@ def _from_values(stored: NDArray[Any], code: LabelCode, path: Path) -> NDArray[n
 def _from_colours(stored: NDArray[np.uint8], code: LabelCode, path: Path) -> NDArray[np.uint8]:
     import numpy as np
 
-    packed = _pack(stored)
+    packed = pack_colours(stored)
     classes = np.full(packed.shape, -1, np.int16)
     if code.ignore_colour is not None:
-        classes[packed == _pack(np.array(code.ignore_colour, np.uint8))] = IGNORE
+        classes[packed == pack_colours(np.array(code.ignore_colour, np.uint8))] = IGNORE
     for index, phase in enumerate(code.phases):
-        classes[packed == _pack(np.array(phase.colour, np.uint8))] = index
+        classes[packed == pack_colours(np.array(phase.colour, np.uint8))] = index
     if (classes < 0).any():
         values, counts = np.unique(packed[classes < 0], return_counts=True)
-        colours = [f"({v >> 16}, {v >> 8 & 255}, {v & 255})" for v in values.tolist()]
         known = ", ".join(f"{phase.name} {phase.colour}" for phase in code.phases)
         if code.ignore_colour is not None:
             known += f", or {code.ignore_colour} to ignore"
         raise DataSetError(
-            f"{path.name}: unknown colours {_listing(colours, counts.tolist())}; "
+            f"{path.name}: unknown colours {listed_colours(values.tolist(), counts.tolist())}; "
             f"expected {known}{_jpeg_advice(path)}"
         )
     return classes.astype(np.uint8)
 
 
-def _pack(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
+def pack_colours(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """(R, G, B) as one number, so that colours compare in one go."""
     import numpy as np
 
     wide = colours.astype(np.uint32)
     return (wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32, copy=False)
+
+
+def listed_colours(packed: list[int], counts: list[int]) -> str:
+    """The most frequent colours, each with its count: `(5, 5, 5) (7 px), ... and 3 more`."""
+    return _listing([f"({v >> 16}, {v >> 8 & 255}, {v & 255})" for v in packed], counts)
 
 
 def _listing(items: list[Any], counts: list[int]) -> str:

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from hptl_deploy import __version__
-from hptl_deploy.datasets.description import DATA_SET_FILE
+from hptl_deploy.datasets.description import DATA_SET_FILE, phases_toml
 from hptl_deploy.errors import InputError, Interrupted, UsageError
 from hptl_deploy.files import (
     TEMPORARY_SUFFIX,
@@ -259,11 +259,6 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _description(request: SynthesisRequest) -> str:
-    phases = "\n".join(
-        f'[[phases]]\nkey = "{phase.key}"\nname = "{phase.name}"\nvalue = {value}\n'
-        f"colour = {list(phase.colour)}\n"
-        for value, phase in enumerate(PAPER_PHASES)
-    )
     command = (
         f"hptl-deploy synth DIR --images {request.images} "
         f"--size {request.width}x{request.height} --seed {request.seed}"
@@ -279,7 +274,7 @@ synthetic = true
 origin = "{command} (hptl-deploy {__version__}, generator {GENERATOR})"
 licence = "CC0-1.0"
 
-{phases}
+{phases_toml(PAPER_PHASES)}
 [split]
 val = 0.1
 test = 0.1
