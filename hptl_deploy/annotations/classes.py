@@ -18,7 +18,9 @@ def read_phases(path: Path) -> tuple[Phase, ...]:
     """The `[[phases]]` of a TOML file, such as a dataset.toml. Raises DataSetError."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as exc:
+    except OSError as exc:
+        raise DataSetError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+    except (ValueError, RecursionError) as exc:
         raise DataSetError(f"{path}: is not readable TOML ({one_line(str(exc))})") from exc
     if "phases" not in table:
         raise DataSetError(f"{path}: lists no [[phases]]", hint="Add one per class")

@@ -24,7 +24,7 @@ from hptl_deploy.annotations.labelme import Labelme
 from hptl_deploy.annotations.qupath import QuPath
 from hptl_deploy.annotations.sources import Problem, check_source, folder_of, images
 from hptl_deploy.datasets.description import DATA_SET_FILE, phases_toml
-from hptl_deploy.errors import DataSetError, InputError, MicrographError
+from hptl_deploy.errors import DataSetError, InputError, MicrographError, UsageError
 from hptl_deploy.files import TEMPORARY_SUFFIX
 from hptl_deploy.phases import IGNORE, Phase, palette
 
@@ -64,7 +64,8 @@ def import_annotations(
     """Make the data set `folder` of the annotations in `source`.
 
     Pixels in no shape become phase 0, or ignored ones on demand. Raises DataSetError with all
-    problems, and then nothing has been written; InputError where `folder` is taken; OSError.
+    problems, and then nothing has been written; InputError where `folder` is taken; UsageError for
+    a format that is none of FORMATS; OSError.
     """
     check_source(source)
     _check_folder(source, folder)
@@ -134,7 +135,7 @@ def _reader(source: Path, name: str) -> Reader:
             f"annotations {source}: are of no format known here",
             hint=f"Name it with --format: {', '.join(FORMATS)}",
         )
-    raise DataSetError(f"format {name}: expected auto, {', '.join(FORMATS)}")
+    raise UsageError(f"--format {name}: expected auto, {', '.join(FORMATS)}")
 
 
 def _is_micrograph(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,22 +17,7 @@ annotate = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """Programs whose annotations are read."""
-
-    auto = "auto"
-    cvat = "cvat"
-    labelme = "labelme"
-    label_studio = "label-studio"
-    imagej = "imagej"
-    qupath = "qupath"
-
-
-class Unannotated(StrEnum):
-    """What becomes of pixels in no shape."""
-
-    background = "background"
-    ignore = "ignore"
+_UNANNOTATED = ("background", "ignore")
 
 
 @annotate.callback()
@@ -44,17 +28,26 @@ def group() -> None:
 @annotate.command("import")
 def import_(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="The annotations, with their images.")],
-    dataset: Annotated[Path, typer.Argument(help="Where the data set goes; a new folder.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The annotations, with their images.")
+    ],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Where the data set goes; a new folder.")
+    ],
     phases: Annotated[
         Path | None,
         typer.Option(help="TOML file with [[phases]]; the paper's three phases by default."),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="Whose annotations.")] = Format.auto,
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="auto, cvat, labelme, label-studio, qupath or imagej."),
+    ] = "auto",
     unannotated: Annotated[
-        Unannotated,
-        typer.Option(help="Pixels in no shape: the first phase, or ignored in training."),
-    ] = Unannotated.background,
+        str,
+        typer.Option(
+            help="Pixels in no shape: background (the first phase) or ignore (in training)."
+        ),
+    ] = "background",
     as_json: JsonOption = False,
 ) -> None:
     """Make a data set of annotations from CVAT, labelme, Label Studio, ImageJ or QuPath.
@@ -65,17 +58,20 @@ def import_(
     Example: hptl-deploy annotate import exported my-alloy --phases phases.toml
     """
     from hptl_deploy.annotations import import_annotations, read_phases
+    from hptl_deploy.errors import UsageError
 
+    if unannotated not in _UNANNOTATED:
+        raise UsageError(f"--unannotated {unannotated}: expected {' or '.join(_UNANNOTATED)}")
     sink = output(context, as_json=as_json)
     done = import_annotations(
         source,
         dataset,
-        format_name=format_.value,
+        format_name=format_,
         phases=read_phases(phases) if phases else None,
-        ignore_unannotated=unannotated is Unannotated.ignore,
+        ignore_unannotated=unannotated == "ignore",
     )
     first = done.phases[0].name
-    meaning = "ignored (255)" if unannotated is Unannotated.ignore else f"{first} (0)"
+    meaning = "ignored (255)" if unannotated == "ignore" else f"{first} (0)"
     sink.note(f"pixels in no shape are {meaning}")
     if done.contested:
         sink.note(f"{done.contested} px are claimed by different phases and ignored (255)")
@@ -100,7 +96,7 @@ def import_(
             "format": done.format,
             "micrographs": done.pictures,
             "shapes": done.shapes,
-            "unannotated": unannotated.value,
+            "unannotated": unannotated,
             "contested_px": done.contested,
             "left_out": done.left_out,
             "pixels": done.pixels,
