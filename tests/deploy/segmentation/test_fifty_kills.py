@@ -116,6 +116,7 @@ def test_fifty_kills(
     document = json.loads(report.read_text(encoding="utf-8"))
     assert document["problems"] == []
     read = document["read"]
-    assert read[".tif"] == read[".jpg"] >= COUNT
+    # Every result of every folder; what a kill left without its line was made, and read, twice.
+    assert min(read[".tif"], read[".jpg"]) >= (number + 1) * COUNT
     assert read[".csv"] > KILLS // 2
     assert read[".json"] > KILLS // 2
