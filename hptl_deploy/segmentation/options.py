@@ -19,7 +19,8 @@ STABLE_SECONDS = 5.0
 OVERLAYS = ("jpg", "png", "none")
 
 # Part of the settings' hash: raised when the same settings come to give other files.
-_OUTPUTS_VERSION = 3  # 2: pixel sizes from EXIF in JPEG; 3: mosaics are pyramids
+# 2: pixel sizes from EXIF in JPEG; 3: mosaics are pyramids; 4: measurements
+_OUTPUTS_VERSION = 4
 
 
 def absolute(path: Path) -> Path:
