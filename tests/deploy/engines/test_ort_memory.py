@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from hptl_deploy.bundled import BUNDLED, bundled_models_folder
-from hptl_deploy.model import load_model
+from hptl_deploy.channel_blocks import channel_block
+from hptl_deploy.model import ModelCard, load_model
 
 MODELS = bundled_models_folder()
 pytestmark = [
@@ -22,7 +23,8 @@ import re, sys
 from pathlib import Path
 import numpy as np
 from hptl_deploy.engines import open_engine
-from hptl_deploy.model import load_model
+from hptl_deploy.channel_blocks import channel_block
+from hptl_deploy.model import ModelCard, load_model
 
 def peak():
     text = Path("/proc/self/status").read_text()
@@ -51,15 +53,21 @@ def peaks(*sizes: str) -> list[tuple[int, int]]:
     return [(int(one), int(two)) for one, two in map(str.split, ended.stdout.splitlines())]
 
 
-def planned(rows: int, columns: int) -> float:
+def card() -> ModelCard:
     assert MODELS is not None
-    return rows * columns * load_model(MODELS / BUNDLED / "model.onnx").card.bytes_per_pixel_here()
+    return load_model(MODELS / BUNDLED / "model.onnx").card
+
+
+def planned(rows: int, columns: int) -> float:
+    return rows * columns * card().bytes_per_pixel_here()
 
 
 def test_two_frames_take_what_the_card_says_and_the_next_no_more() -> None:
     (before, _), (_, second), *_, (_, last) = peaks("640x960", "640x960", "960x640", "320x960")
-    # Where blocks are wider than where it was measured, the plan is what its layers take at most.
-    assert 0.8 * planned(640, 960) < second - before < 1.1 * planned(640, 960)
+    assert second - before < 1.1 * planned(640, 960)
+    # Elsewhere the plan is what its layers take at most, or were found to take with wider blocks.
+    if card().channel_block == channel_block():
+        assert second - before > 0.8 * planned(640, 960)
     assert last - second < 0.03 * planned(640, 960)
 
 
