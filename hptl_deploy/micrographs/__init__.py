@@ -39,7 +39,6 @@ MICROGRAPH_SUFFIXES = tuple(suffix for group in FAMILY_SUFFIXES.values() for suf
 
 UNREADABLE_FORMATS = {
     ".nd2": "a Nikon ND2 file cannot be read yet; export it as TIFF from NIS-Elements",
-    ".lif": "a Leica LIF file cannot be read yet; export it as TIFF from LAS X",
     ".vsi": "an Olympus VSI file cannot be read yet; export it as TIFF from cellSens or Stream",
 }
 """Micrograph formats that are known and cannot be read: ending and what to do instead."""
@@ -79,6 +78,10 @@ def open_micrograph(path: Path, *, by_content: bool = False) -> Micrograph:
                 from hptl_deploy.micrographs.czi import CziMicrograph
 
                 return CziMicrograph(path, handle)
+            if family is Family.LIF:
+                from hptl_deploy.micrographs.lif import LifMicrograph
+
+                return LifMicrograph(path, handle)
             from hptl_deploy.micrographs.raster import RasterMicrograph
 
             return RasterMicrograph(path, handle, family)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from hptl_deploy.errors import MicrographError
 
-_LIBRARIES = ("tifffile", "PIL", "imagecodecs")
-_LIBRARY_MODULES = r"(tifffile|PIL|imagecodecs)(\.|$)"
+_LIBRARIES = ("tifffile", "PIL", "imagecodecs", "liffile", "nd2")
+_LIBRARY_MODULES = r"(tifffile|PIL|imagecodecs|liffile|nd2)(\.|$)"
 _LONGEST_REASON = 120
 _INTERNAL = (
     *(TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError),

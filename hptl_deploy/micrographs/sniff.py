@@ -17,6 +17,7 @@ class Family(Enum):
     JPEG = "JPEG"
     BMP = "BMP"
     CZI = "CZI"
+    LIF = "LIF"
 
 
 FAMILY_SUFFIXES = {
@@ -25,6 +26,7 @@ FAMILY_SUFFIXES = {
     Family.JPEG: (".jpg", ".jpeg"),
     Family.BMP: (".bmp",),
     Family.CZI: (".czi",),
+    Family.LIF: (".lif",),
 }
 
 _READABLE_MAGIC = {
@@ -36,6 +38,7 @@ _READABLE_MAGIC = {
     b"\xff\xd8\xff": Family.JPEG,
     b"BM": Family.BMP,
     b"ZISRAWFILE": Family.CZI,
+    b"\x70\x00\x00\x00": Family.LIF,
 }
 
 _OTHER_MAGIC = {
@@ -44,7 +47,6 @@ _OTHER_MAGIC = {
     b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
     b"\xff\x4f\xff\x51": "a JPEG 2000 image",
     b"\xda\xce\xbe\x0a": "a Nikon ND2 file",
-    b"\x70\x00\x00\x00": "a Leica LIF file",
     b"%PDF": "a PDF document",
     b"PK\x03\x04": "a ZIP archive or an Office document",
     b"\x1f\x8b": "a gzip archive",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,24 @@ from hptl_deploy.errors import MicrographError
 from hptl_deploy.micrographs import MICROGRAPH_SUFFIXES, open_micrograph
 from hptl_deploy.tiling import Region
 from support.czi_samples import CZI_SAMPLES
+from support.lif_samples import LIF_SAMPLES
 from support.micrograph_samples import RED, SAMPLES, Sample
 
-CZI = pytest.mark.skipif(find_spec("pylibCZIrw") is None, reason="pylibCZIrw is not installed")
+VENDORS = {"pylibCZIrw": CZI_SAMPLES, "liffile": LIF_SAMPLES}
+"""Samples that a package reads which is not always there."""
 
 
 @pytest.fixture(
-    params=[*SAMPLES, *(pytest.param(sample, marks=CZI) for sample in CZI_SAMPLES)],
+    params=[
+        *SAMPLES,
+        *(
+            pytest.param(
+                sample, marks=pytest.mark.skipif(find_spec(package) is None, reason=package)
+            )
+            for package, samples in VENDORS.items()
+            for sample in samples
+        ),
+    ],
     ids=lambda sample: sample.name,
 )
 def sample(request: pytest.FixtureRequest) -> Sample:
@@ -129,8 +141,7 @@ def test_quiet(
 
 
 def test_every_reader_has_a_red_fixture() -> None:
-    suffixes = {
-        "." + s.suffix.rpartition(".")[2] for s in (*SAMPLES, *CZI_SAMPLES) if s.pages[0] is RED
-    }
-    assert suffixes >= {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".czi"}
+    samples = [*SAMPLES, *chain(*VENDORS.values())]
+    suffixes = {"." + s.suffix.rpartition(".")[2] for s in samples if s.pages[0] is RED}
+    assert suffixes >= {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".czi", ".lif"}
     assert suffixes <= set(MICROGRAPH_SUFFIXES)
