@@ -38,7 +38,6 @@ MICROGRAPH_SUFFIXES = tuple(suffix for group in FAMILY_SUFFIXES.values() for suf
 """Endings of the files that are read, lower case with the dot."""
 
 UNREADABLE_FORMATS = {
-    ".nd2": "a Nikon ND2 file cannot be read yet; export it as TIFF from NIS-Elements",
     ".vsi": "an Olympus VSI file cannot be read yet; export it as TIFF from cellSens or Stream",
 }
 """Micrograph formats that are known and cannot be read: ending and what to do instead."""
@@ -82,6 +81,10 @@ def open_micrograph(path: Path, *, by_content: bool = False) -> Micrograph:
                 from hptl_deploy.micrographs.lif import LifMicrograph
 
                 return LifMicrograph(path, handle)
+            if family is Family.ND2:
+                from hptl_deploy.micrographs.nd2 import Nd2Micrograph
+
+                return Nd2Micrograph(path, handle)
             from hptl_deploy.micrographs.raster import RasterMicrograph
 
             return RasterMicrograph(path, handle, family)

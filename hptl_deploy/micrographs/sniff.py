@@ -18,6 +18,7 @@ class Family(Enum):
     BMP = "BMP"
     CZI = "CZI"
     LIF = "LIF"
+    ND2 = "ND2"
 
 
 FAMILY_SUFFIXES = {
@@ -27,6 +28,7 @@ FAMILY_SUFFIXES = {
     Family.BMP: (".bmp",),
     Family.CZI: (".czi",),
     Family.LIF: (".lif",),
+    Family.ND2: (".nd2",),
 }
 
 _READABLE_MAGIC = {
@@ -39,6 +41,7 @@ _READABLE_MAGIC = {
     b"BM": Family.BMP,
     b"ZISRAWFILE": Family.CZI,
     b"\x70\x00\x00\x00": Family.LIF,
+    b"\xda\xce\xbe\x0a": Family.ND2,
 }
 
 _OTHER_MAGIC = {
@@ -46,7 +49,6 @@ _OTHER_MAGIC = {
     b"RIFF": "a WebP image or another RIFF file",
     b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
     b"\xff\x4f\xff\x51": "a JPEG 2000 image",
-    b"\xda\xce\xbe\x0a": "a Nikon ND2 file",
     b"%PDF": "a PDF document",
     b"PK\x03\x04": "a ZIP archive or an Office document",
     b"\x1f\x8b": "a gzip archive",
@@ -114,4 +116,4 @@ def _describe(head: bytes) -> str:
 
 
 def _article(name: str) -> str:
-    return "an" if name[0] in "AEIOU" else "a"
+    return "an" if name[0] in "AEIOUN" else "a"  # an ND2

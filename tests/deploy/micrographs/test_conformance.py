@@ -15,8 +15,9 @@ from hptl_deploy.tiling import Region
 from support.czi_samples import CZI_SAMPLES
 from support.lif_samples import LIF_SAMPLES
 from support.micrograph_samples import RED, SAMPLES, Sample
+from support.nd2_samples import ND2_SAMPLES
 
-VENDORS = {"pylibCZIrw": CZI_SAMPLES, "liffile": LIF_SAMPLES}
+VENDORS = {"pylibCZIrw": CZI_SAMPLES, "liffile": LIF_SAMPLES, "nd2": ND2_SAMPLES}
 """Samples that a package reads which is not always there."""
 
 
@@ -143,5 +144,5 @@ def test_quiet(
 def test_every_reader_has_a_red_fixture() -> None:
     samples = [*SAMPLES, *chain(*VENDORS.values())]
     suffixes = {"." + s.suffix.rpartition(".")[2] for s in samples if s.pages[0] is RED}
-    assert suffixes >= {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".czi", ".lif"}
+    assert suffixes >= {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".czi", ".lif", ".nd2"}
     assert suffixes <= set(MICROGRAPH_SUFFIXES)
