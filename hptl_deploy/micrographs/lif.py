@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from hptl_deploy.errors import MicrographError
+from hptl_deploy.micrographs import limits
 from hptl_deploy.micrographs.decoded import DecodedMicrograph
 from hptl_deploy.micrographs.lif_images import LifImage, image_of, named_images
 from hptl_deploy.micrographs.raw import RawPage, Samples
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 INSTALL = 'pip install "hptl-deploy[lif]"'
 _HEAD = 13
-_MOST_PAGES = 100_000
 
 
 class _Block(Protocol):
@@ -54,14 +54,15 @@ class LifMicrograph(DecodedMicrograph):
         _check_xml(handle)
         library = _opened(handle)
         self.pages: list[RawPage] = []
-        for name, element in named_images(library.xml_element):
-            image = image_of(name, element)
-            start = _start(image, library.memory_blocks, file_size(handle))
-            if len(self.pages) + image.planes > _MOST_PAGES:
-                raise MicrographError(
-                    f"declares more than {_MOST_PAGES} pictures; copy it again, or export its "
-                    "images as TIFF from LAS X"
-                )
+        images = [image_of(*named) for named in named_images(library.xml_element)]
+        size = file_size(handle)
+        starts = [_start(image, library.memory_blocks, size) for image in images]
+        limits.check_pictures(
+            sum(image.planes for image in images),
+            sum(image.stored_bytes for image in images),
+            size,
+        )
+        for image, start in zip(images, starts, strict=True):
             for steps in product(*(range(axis.count) for axis in image.further)):
                 at = sum(step * axis.bytes for step, axis in zip(steps, image.further, strict=True))
                 samples = Samples(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hptl_deploy.errors import MicrographError
 
 GIB = 2**30
+MOST_PAGES = 100_000
+"""Of a file whose pictures a short header declares; a project of a day's work has some hundreds."""
 _UNASKED_BYTES = 16 * 2**20
 """Less is taken without asking the system, which a file of 100 000 small pages would notice."""
 
@@ -15,6 +17,23 @@ def check_size(width: int, height: int) -> None:
         raise MicrographError(
             f"declares a picture of {width} x {height} pixels; expected at least 1 x 1",
             hint="Export it again from the microscope's program",
+        )
+
+
+def check_pictures(pictures: int, declared_bytes: int, file_bytes: int) -> None:
+    """Refuse more pictures than a file can have, or pictures that lie upon each other.
+
+    `declared_bytes` is what all of them take up in the file.
+    """
+    if pictures > MOST_PAGES:
+        raise MicrographError(
+            f"declares more than {MOST_PAGES} pictures; copy it again, or export those that are "
+            "wanted as TIFF"
+        )
+    if declared_bytes > file_bytes:
+        raise MicrographError(
+            f"is damaged: its {pictures} pictures take up {declared_bytes} bytes, the file has "
+            f"{file_bytes}; copy it again"
         )
 
 

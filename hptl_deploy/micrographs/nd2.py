@@ -23,6 +23,7 @@ from hptl_deploy.micrographs.base import UNCALIBRATED, Calibration
 from hptl_deploy.micrographs.decoded import DecodedMicrograph
 from hptl_deploy.micrographs.nd2_directory import Chunk, check_text, pictures, read_map
 from hptl_deploy.micrographs.raw import RawPage, Samples
+from hptl_deploy.micrographs.sniff import file_size
 
 INSTALL = 'pip install "hptl-deploy[nd2]"'
 _TEXTS = {
@@ -67,7 +68,9 @@ class Nd2Micrograph(DecodedMicrograph):
         packed = attributes.compressionType == "lossless"
         calibration = _calibration(metadata)
         self.pages: list[RawPage] = []
-        for index, chunk in enumerate(pictures(handle, positions)):
+        chunks = pictures(handle, positions)
+        limits.check_pictures(len(chunks), sum(chunk.size for chunk in chunks), file_size(handle))
+        for index, chunk in enumerate(chunks):
             _check_size(samples, chunk, packed=packed)
             if packed:
                 self.pages.append(PackedPage(self, index, samples, calibration, chunk))
@@ -101,7 +104,9 @@ class PackedPage(RawPage):
 
     def decoding_bytes(self, rows: int) -> int:
         """See `DecodesRows`."""
-        return super().decoding_bytes(self.height) + self._chunk.size
+        # Unpacked pieces are put together at the end, which takes them twice.
+        unpacked = self.samples.bytes_of(self.height)
+        return super().decoding_bytes(self.height) + unpacked + self._chunk.size
 
     def stored_rows(self, y0: int, y1: int) -> bytes:
         """See `RawPage.stored_rows`; all of the picture is unpacked."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from hptl_deploy.tiling import Region
 
+_LOOKING_UP_BYTES = 2**20
+"""Copies and indices of the samples that are looked up at once, and the table."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -68,10 +71,9 @@ class RawPage(DecodedPage):
 
     def decoding_bytes(self, rows: int) -> int:
         """See `DecodesRows`."""
-        # What is stored, its levels, and RGB.
-        pixels = min(rows, self.height) * self.width
-        levels = 0 if self.samples.bits == 8 else pixels * len(self.samples.offsets)
-        return min(rows, self.height) * self.samples.row_bytes + levels + 2 * pixels * 3
+        # What is stored, the levels of one colour, RGB, and what looking levels up takes.
+        rows = min(rows, self.height)
+        return rows * (self.samples.row_bytes + self.width * (1 + 3)) + _LOOKING_UP_BYTES
 
     def decode(self, region: Region) -> NDArray[np.uint8]:
         """See `DecodedPage.decode`."""

@@ -34,6 +34,8 @@ class Image:
     name: str = "Series001"
     data_type: int = 0
     unit: str = "m"
+    block: int | None = None
+    """Of another image, which holds its pixels."""
 
 
 def lif(*images: Image, version: int = 2) -> Callable[[Path], None]:
@@ -47,6 +49,8 @@ def lif(*images: Image, version: int = 2) -> Callable[[Path], None]:
         )
         parts = [_segment(struct.pack("<BI", 0x2A, len(xml)) + xml.encode("utf-16-le"))]
         for number, image in enumerate(images):
+            if image.block is not None:
+                continue
             name, data = f"MemBlock_{number}", _stored(image)
             size = "<BQ" if version == 2 else "<BI"
             head = struct.pack(size, 0x2A, len(data)) + struct.pack("<BI", 0x2A, len(name))
@@ -94,11 +98,12 @@ def _element(image: Image, number: int) -> str:
         f'Unit="{image.unit if axis in "XY" else ""}" BitInc="0" BytesInc="{distances[axis]}"/>'
         for axis in reversed(image.axes)
     )
+    block = number if image.block is None else image.block
     return (
         f'<Element Name="{image.name}" UniqueID="{number}"><Data><Image><ImageDescription>'
         f"<Channels>{channels}</Channels><Dimensions>{dimensions}</Dimensions>"
         "</ImageDescription></Image></Data>"
-        f'<Memory Size="{len(_stored(image))}" MemoryBlockID="MemBlock_{number}"/></Element>'
+        f'<Memory Size="{len(_stored(image))}" MemoryBlockID="MemBlock_{block}"/></Element>'
     )
 
 

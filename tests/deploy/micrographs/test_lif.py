@@ -145,6 +145,17 @@ def test_xml_that_is_longer_than_the_file(path: Path) -> None:
     assert "is cut short: its XML ends at byte 8589934603" in sentence(path)
 
 
+def test_images_that_share_their_pixels(tmp_path: Path) -> None:
+    own, shared = Image(RED, tags=RGB), Image(RED, tags=RGB, block=0)
+    lif(own, *(shared,) * 9)(tmp_path / "x.lif")
+    assert "is damaged: its 10 pictures take up 58830 bytes" in sentence(tmp_path / "x.lif")
+
+
+def test_more_pictures_than_a_project_has(tmp_path: Path) -> None:
+    lif(Image(np.zeros((100_001, 1, 1), np.uint8), "ZYX"))(tmp_path / "x.lif")
+    assert "declares more than 100000 pictures" in sentence(tmp_path / "x.lif")
+
+
 def test_other_content(tmp_path: Path) -> None:
     (tmp_path / "x.lif").write_bytes(b"Dear reader,\n")
     assert "holds text, not a LIF" in sentence(tmp_path / "x.lif")

@@ -136,6 +136,16 @@ def test_a_part_beyond_the_end(path: Path) -> None:
     assert "is cut short: a part of it begins at byte 9223372036854775808" in sentence(path)
 
 
+def test_pictures_that_lie_upon_each_other(tmp_path: Path) -> None:
+    Nd2((_GREY8,) * 3)(tmp_path / "x.nd2")
+    content = bytearray((tmp_path / "x.nd2").read_bytes())
+    for number in range(3):
+        start = content.index(b"ImageDataSeq|%d!" % number)
+        struct.pack_into("<Q", content, start - 8, len(content) - start - 4072)
+    (tmp_path / "x.nd2").write_bytes(content)
+    assert "is damaged: its 3 pictures take up" in sentence(tmp_path / "x.nd2")
+
+
 def test_a_list_without_the_metadata(path: Path) -> None:
     content = path.read_bytes()
     at = content.rindex(b"ImageAttributesLV!")
