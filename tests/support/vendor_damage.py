@@ -12,12 +12,19 @@ LARGEST_GROWTH_MIB = 256
 """Of the memory that reading pictures of a few kilobytes may take."""
 
 
-def mutated(content: bytes, number: int, protected: int = 0) -> bytes:
-    """`content` with a few bytes changed behind the first `protected` ones, or cut short."""
+_ENDS = 3000
+"""Bytes at the beginning and the end of a file, where it says what it holds."""
+
+
+def mutated(content: bytes, number: int) -> bytes:
+    """`content` with a few bytes changed, most of them near its ends, and sometimes cut short."""
     chance = random.Random(number)
     changed = bytearray(content)
     for _ in range(chance.choice((1, 2, 8))):
-        at = chance.randrange(protected, len(changed))
+        at = chance.randrange(len(changed))
+        if chance.random() < 0.7:
+            near = chance.randrange(min(_ENDS, len(changed)))
+            at = chance.choice((near, len(changed) - 1 - near))
         # Numbers are written in digits in some files.
         changed[at] = chance.choice((0, 1, 4, 127, 255, *b"09", chance.randrange(256)))
     return bytes(changed[: None if chance.random() < 0.8 else chance.randrange(len(changed))])
