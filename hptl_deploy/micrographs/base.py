@@ -25,9 +25,9 @@ class Calibration:
     pixel_size_um: float | None
     """Micrometres per pixel, or None where it is unknown: never a guess."""
     source: str
-    """`OME`, `ImageJ`, `TIFF tags`, `PNG`, `JPEG EXIF`, `JPEG`, `BMP`, `CZI`,
-    `--pixel-size`, `dataset.toml`; where unknown, why (`not stated`,
-    `TIFF tags: 72 dpi is a screen's`, ...)."""
+    """`OME`, `ImageJ`, `Zeiss SEM tags`, `FEI tags`, `Olympus tags`, `TIFF tags`, `PNG`,
+    `JPEG EXIF`, `JPEG`, `BMP`, `CZI`, `LIF`, `ND2`, `--pixel-size`, `dataset.toml`; where
+    unknown, why (`not stated`, `TIFF tags: 72 dpi is a screen's`, ...)."""
 
 
 UNCALIBRATED = Calibration(None, "not stated")

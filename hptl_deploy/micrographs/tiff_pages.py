@@ -17,6 +17,7 @@ from hptl_deploy.micrographs.tiff_metadata import (
     shaped_layout,
     tag_calibration,
 )
+from hptl_deploy.micrographs.tiff_vendors import vendor_calibration
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -80,7 +81,9 @@ def _by_description(directories: Sequence[TiffPage], file_name: str, stored: int
         else [Plane(page) for page in directories]
     )
     return [
-        Picture(group, imagej_calibration(fields, first) or tag_calibration(group[0].page))
+        Picture(
+            group, imagej_calibration(fields, first) or _stated(group[0].page, len(directories))
+        )
         for group in _grouped(dict(enumerate(planes)), layout)
     ]
 
@@ -94,7 +97,7 @@ def _ome(directories: Sequence[TiffPage], file_name: str) -> list[Picture]:
     for image in images:
         planes = {plane: Plane(directories[at]) for plane, at in image.directories.items()}
         for group in _grouped(planes, image.layout):
-            calibration = image.calibration or tag_calibration(group[0].page)
+            calibration = image.calibration or _stated(group[0].page, len(directories))
             found.append(Picture(group, calibration, image.significant_bits))
     return sorted(found, key=lambda picture: picture.planes[0].page.index)
 
@@ -120,7 +123,7 @@ def _plain(directories: Sequence[TiffPage], stored: int) -> list[Picture]:
                 f"is cut short: it states {layout.planes} pictures, {run} are there; copy it again"
             )
         for group in _grouped(dict(enumerate(planes)), layout):
-            found.append(Picture(group, tag_calibration(group[0].page)))
+            found.append(Picture(group, _stated(group[0].page, len(directories))))
         at += run
     return found
 
@@ -171,6 +174,11 @@ def _grouped(planes: Mapping[int, Plane], layout: Layout) -> list[list[Plane]]:
                 "copy or export it again"
             )
     return list(groups.values())
+
+
+def _stated(page: TiffPage, pages: int) -> Calibration | None:
+    """By the page's own tags; the file has so many pages."""
+    return vendor_calibration(page, pages) or tag_calibration(page)
 
 
 def _is_reduced(page: TiffPage) -> bool:
