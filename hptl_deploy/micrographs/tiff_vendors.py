@@ -35,10 +35,15 @@ def vendor_calibration(page: TiffPage, pages: int) -> Calibration | None:
 
 
 def _zeiss(page: TiffPage, largest: int) -> Calibration | None:
-    stated = _fields(page, _ZEISS_TAG, largest).get("ap_image_pixel_size")
-    if stated is None:
+    fields = _fields(page, _ZEISS_TAG, largest)
+    if "ap_image_pixel_size" not in fields:
         return None
-    match stated:
+    match fields.get("dp_image_store"):
+        case (_, str(text)):  # 1024 * 768
+            columns = text.partition(" ")[0]
+            if columns.isdecimal() and columns != str(page.imagewidth):
+                return _resized(_ZEISS, columns, page)
+    match fields["ap_image_pixel_size"]:
         case (_, float() | int() as size, str(unit)):
             factor = calibrations.unit_um(unit)
             if factor is None:
@@ -58,11 +63,7 @@ def _fei(page: TiffPage, largest: int) -> Calibration | None:
                 continue
         match fields.get("Image"):
             case {"ResolutionX": int(columns)} if columns != page.imagewidth:
-                # The tags outlive a picture that was made smaller.
-                return Calibration(
-                    None,
-                    f"{_FEI}: stated for {columns} columns, the picture has {page.imagewidth}",
-                )
+                return _resized(_FEI, str(columns), page)
         return _from_sizes(width * _UM_PER_METRE, height * _UM_PER_METRE, _FEI)
     return None
 
@@ -73,6 +74,13 @@ def _olympus(page: TiffPage, largest: int) -> Calibration | None:
             return _from_sizes(width * _UM_PER_METRE, height * _UM_PER_METRE, _OLYMPUS)
         case _:
             return None
+
+
+def _resized(source: str, columns: str, page: TiffPage) -> Calibration:
+    """The tags outlive a picture that was made smaller."""
+    return Calibration(
+        None, f"{source}: stated for {columns[:20]} columns, the picture has {page.imagewidth}"
+    )
 
 
 def _from_sizes(width_um: float, height_um: float, source: str) -> Calibration:

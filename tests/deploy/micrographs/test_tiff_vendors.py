@@ -53,6 +53,14 @@ def _zeiss(line: str) -> tuple[int, str | int, int, Any, bool]:
             "Image Pixel Size = unknown",
             Calibration(None, "Zeiss SEM tags: the pixel size cannot be understood"),
         ),
+        (
+            "Image Pixel Size = 279.1 nm\r\nDP_IMAGE_STORE\r\nStore resolution = 9 * 8",
+            Calibration(0.2791, "Zeiss SEM tags"),
+        ),
+        (
+            "Image Pixel Size = 279.1 nm\r\nDP_IMAGE_STORE\r\nStore resolution = 18 * 16",
+            Calibration(None, "Zeiss SEM tags: stated for 18 columns, the picture has 9"),
+        ),
         ("", Calibration(None, "TIFF tags: 72 dpi is a screen's")),
     ],
 )
