@@ -84,6 +84,8 @@ def _show_libraries(sink: Output, found: Findings) -> None:
     for name, part, works in (
         ("training: torch", training, where),
         ("Zeiss CZI", found["czi"], "reads them"),
+        ("Leica LIF", found["lif"], "reads them"),
+        ("Nikon ND2", found["nd2"], "reads them"),
     ):
         more = f". {part['hint']}" if part["hint"] else ""
         rows.append((name, _state(part, works) + more))

@@ -54,7 +54,7 @@ def examine(sink: Sink, patience: float = PATIENCE) -> Findings:
         "tensorrt": {key: found[key] for key in ("tensorrt", "tensorrt-rtx")},
         "device_memory": {key: found[key] for key in ("pycuda", "cuda-python")},
         "training": found["training"],
-        "czi": found["czi"],
+        **{key: found[key] for key in ("czi", "lif", "nd2")},
         "install": INSTALL,
     }
     return cast("Findings", document)

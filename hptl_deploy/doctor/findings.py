@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-SCHEMA = 1
+SCHEMA = 2
 
 INSTALL = {
     "cuda": 'pip install "hptl-deploy[cuda]"',
@@ -18,6 +18,8 @@ INSTALL = {
     "cuda-python": "pip install cuda-python",
     "train": 'pip install "hptl-deploy[train]"',
     "czi": 'pip install "hptl-deploy[czi]"',
+    "lif": 'pip install "hptl-deploy[lif]"',
+    "nd2": 'pip install "hptl-deploy[nd2]"',
 }
 """Every line there is, whether it would help here or not."""
 
@@ -155,6 +157,8 @@ class Findings(TypedDict):
     """By layer: `pycuda`, `cuda-python`."""
     training: TrainingFacts
     czi: Library
+    lif: Library
+    nd2: Library
     install: dict[str, str]
     """`INSTALL`."""
 
@@ -192,6 +196,8 @@ TITLES = {
     "cuda-python": "cuda-python",
     "training": "torch",
     "czi": "pylibCZIrw",
+    "lif": "liffile",
+    "nd2": "nd2",
 }
 """By probe: its name in sentences."""
 END = {"end": True}
@@ -211,5 +217,7 @@ EMPTY: dict[str, dict[str, Any]] = {
     "cuda-python": _LIBRARY,
     "training": {**_LIBRARY, "cuda": None, "missing": []},
     "czi": _LIBRARY,
+    "lif": _LIBRARY,
+    "nd2": _LIBRARY,
 }
 """By probe: what is known before it answers, and where it does not."""

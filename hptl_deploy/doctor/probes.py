@@ -32,12 +32,12 @@ Facts = Iterator[dict[str, Any]]
 
 BASE = (
     "numpy", "scipy", "psutil", "onnx", "tifffile", "imagecodecs", "PIL.Image", "skimage",
-    "roifile",
+    "roifile", "pyarrow", "xlsxwriter", "shapely", "jinja2",
 )  # fmt: skip
 """Modules that the program cannot do without; ONNX Runtime has a probe of its own."""
 TRAINING = (
     "torch", "lightning-fabric", "onnxscript", "safetensors", "kornia", "scikit-learn",
-    "matplotlib", "jinja2", "pydantic", "tomli-w",
+    "matplotlib", "pydantic", "tomli-w",
 )  # fmt: skip
 """Distributions of the extra `train`."""
 
@@ -213,18 +213,18 @@ def training() -> Facts:
     torch = importlib.import_module("torch")
     yield {"version": str(torch.__version__), "cuda": torch.version.cuda}
     if missing:
-        raise EnvironmentLacks(
-            f"training lacks {', '.join(missing)}", hint=f"To train: {INSTALL['train']}"
-        )
+        lacking = ", ".join(missing)
+        raise EnvironmentLacks(f"training lacks {lacking}", hint=f"To train: {INSTALL['train']}")
 
 
-def czi() -> Facts:
-    """The reader of Zeiss CZI files."""
-    version = _version("pylibCZIrw")
+def reader(name: str, module: str) -> Facts:
+    """The reader of a vendor's files, called after their ending."""
+    version = _version(TITLES[name])
     yield {"version": version}
     if version is None:
-        raise EnvironmentLacks("pylibCZIrw is not installed", hint=f"To read CZI: {INSTALL['czi']}")
-    importlib.import_module("pylibCZIrw.czi")
+        hint = f"To read {name.upper()}: {INSTALL[name]}"
+        raise EnvironmentLacks(f"{TITLES[name]} is not installed", hint=hint)
+    importlib.import_module(module)
 
 
 PROBES: dict[str, Callable[[], Facts]] = {
@@ -238,7 +238,8 @@ PROBES: dict[str, Callable[[], Facts]] = {
     "pycuda": partial(layer, "pycuda", "pycuda"),
     "cuda-python": partial(layer, "cuda-python", "cuda-bindings", "cuda-python"),
     "training": training,
-    "czi": czi,
+    "czi": partial(reader, "czi", "pylibCZIrw.czi"),
+    **{name: partial(reader, name, TITLES[name]) for name in ("lif", "nd2")},
 }
 
 

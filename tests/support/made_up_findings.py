@@ -47,7 +47,8 @@ def findings(*, card: str | None = None, cuda: str = "13.0") -> Findings:
     for key in ("pycuda", "cuda-python"):
         part[key] |= {"trouble": f"{key} is not installed", "hint": f"Install it: {INSTALL[key]}"}
     part["training"] |= {"trouble": "torch is not installed", "hint": INSTALL["train"]}
-    part["czi"] |= {"trouble": "pylibCZIrw is not installed", "hint": INSTALL["czi"]}
+    for key, package in (("czi", "pylibCZIrw"), ("lif", "liffile"), ("nd2", "nd2")):
+        part[key] |= {"trouble": f"{package} is not installed", "hint": INSTALL[key]}
     runtime: Any = {**part["onnxruntime"], "cuda": part["onnxruntime-cuda"]}
     return {
         "schema": SCHEMA,
@@ -60,6 +61,8 @@ def findings(*, card: str | None = None, cuda: str = "13.0") -> Findings:
         "device_memory": {key: part[key] for key in ("pycuda", "cuda-python")},
         "training": part["training"],
         "czi": part["czi"],
+        "lif": part["lif"],
+        "nd2": part["nd2"],
         "install": INSTALL,
     }
 

@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 
 KEYS = {
     "schema", "program", "host", "libraries", "driver", "onnxruntime", "tensorrt",
-    "device_memory", "training", "czi", "install", "verdict",
+    "device_memory", "training", "czi", "lif", "nd2", "install", "verdict",
 }  # fmt: skip
 """Scripts read them: a change raises the document's schema."""
 
@@ -44,7 +44,7 @@ def shown(found: Findings, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> 
 def test_the_verdict_is_what_happens(capsys: Capture) -> None:
     found = document(capsys)
     assert found.keys() == KEYS
-    assert (found["schema"], found["program"]["version"]) == (1, __version__)
+    assert (found["schema"], found["program"]["version"]) == (2, __version__)
     assert len(found["driver"]["cards"]) == count_cards()
     if count_cards():
         pytest.skip("needs a machine without an NVIDIA card: no engine is built for this test")
@@ -69,6 +69,8 @@ def test_a_machine_without_a_card(monkeypatch: pytest.MonkeyPatch, capsys: Captu
         "TensorRT for RTX   TensorRT for RTX is not installed",
         'training: torch    torch is not installed. pip install "hptl-deploy[train]"',
         'Zeiss CZI          pylibCZIrw is not installed. pip install "hptl-deploy[czi]"',
+        'Leica LIF          liffile is not installed. pip install "hptl-deploy[lif]"',
+        'Nikon ND2          nd2 is not installed. pip install "hptl-deploy[nd2]"',
         "",
         "segment --device auto: runs on onnxruntime-cpu",
         "  - no NVIDIA driver is installed",

@@ -232,10 +232,13 @@ def test_training_that_lacks_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_czi_files(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "package"), [("czi", "pylibCZIrw"), ("lif", "liffile"), ("nd2", "nd2")]
+)
+def test_vendors_files(monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
     monkeypatch.setattr(probes, "_version", lambda *names: None)
-    assert refusal(probes.czi()) == (
-        'pylibCZIrw is not installed. To read CZI: pip install "hptl-deploy[czi]"'
+    assert refusal(probes.PROBES[name]()) == (
+        f'{package} is not installed. To read {name.upper()}: pip install "hptl-deploy[{name}]"'
     )
 
 
