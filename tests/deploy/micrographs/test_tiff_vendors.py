@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from hptl_deploy.micrographs import Calibration, open_micrograph
+from support.vendor_damage import outlives
 
 GREY = np.zeros((8, 9), np.uint8)
 SCREEN: dict[str, Any] = {"resolution": (72, 72), "resolutionunit": 2}
@@ -150,3 +151,14 @@ def test_a_tag_that_many_pages_share(tmp_path: Path, monkeypatch: pytest.MonkeyP
             writer.write(GREY, photometric="minisblack", metadata=None, extratags=[tag])
     with open_micrograph(tmp_path / "y.tif") as micrograph:
         assert {page.calibration.source for page in micrograph.pages} == {"not stated"}
+
+
+def test_damage_does_not_end_the_process(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.tif" for name in ("zeiss", "fei", "olympus")]
+    _olympus(files[2], -6, 0.33, 0.33)
+    for path, tag in (
+        (files[0], _zeiss("Image Pixel Size = 279.1 nm")),
+        (files[1], _text(34682, _fei("2e-8", "2e-8"))),
+    ):
+        tifffile.imwrite(path, GREY, photometric="minisblack", metadata=None, extratags=[tag])
+    assert 0 < outlives(files, tmp_path, 300) < 300
