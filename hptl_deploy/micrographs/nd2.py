@@ -2,8 +2,9 @@
 
 Every picture that the file holds (of a position, at a time, in a focal plane) is a page, in the
 order of acquisition. A picture has one component, or three: blue, green and red, in that order
-(nd2 hands them out as they are stored). Several channels are refused, because which of them would
-be red, green and blue is a matter of display.
+(github.com/ome/bioformats/pull/4321, by comparison with NIS-Elements; nd2 hands them out as they
+are stored). Several channels are refused, because which of them would be red, green and blue is a
+matter of display.
 
 The rows are not read by nd2: it maps the file into memory, where a file that becomes shorter ends
 the process, and it hands out black for a picture that is missing.
