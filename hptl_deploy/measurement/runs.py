@@ -2,20 +2,24 @@
 
 A particle is a set of pixels of one phase that hang together through their sides or corners
 (8-connectivity). Runs say all that is measured of it in a small part of the pixels' room, and
-particles of a map that comes in bands are joined from the runs of its bands.
+particles of a page that comes in bands are joined from the runs of its bands.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from hptl_deploy.phases import IGNORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Pixels looked at once: places of noise take 30 times its pixels' room.
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,84 +43,143 @@ class Runs:
     """Number of particles."""
 
 
+@dataclass(frozen=True)
+class RowRuns:
+    """R runs in scan order that are not joined yet, and with them those that are left out (255)."""
+
+    row: NDArray[np.int32]
+    start: NDArray[np.int32]
+    end: NDArray[np.int32]
+    phase: NDArray[np.uint8]
+    sure: NDArray[np.uint32]
+    """[R], sum of the confidence x 255 over the run's pixels."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def length(self) -> NDArray[np.int64]:
+        """[R], pixels."""
+        return (self.end - self.start).astype(np.int64)
+
+    def at(self, places: NDArray[Any]) -> RowRuns:
+        """Those at `places`, a mask or indices that ascend."""
+        return RowRuns(*(getattr(self, field.name)[places] for field in fields(self)))
+
+    def lower_by(self, rows: int) -> RowRuns:
+        """The same, `rows` further down the page."""
+        row = (self.row + rows).astype(np.int32)
+        return RowRuns(row, self.start, self.end, self.phase, self.sure)
+
+    @staticmethod
+    def together(parts: Sequence[RowRuns]) -> RowRuns:
+        """All of them; each part begins below or behind the one before."""
+        return RowRuns(
+            *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(RowRuns))
+        )
+
+    @staticmethod
+    def none() -> RowRuns:
+        """R = 0."""
+        places = np.empty(0, np.int32)
+        return RowRuns(places, places, places, np.empty(0, np.uint8), np.empty(0, np.uint32))
+
+
+def most_runs(pixels: int) -> int:
+    """More runs than this in a page of so many pixels are noise and not particles."""
+    return max(1 << 20, pixels // 16)
+
+
 def runs_of(classes: NDArray[np.uint8], phases: int) -> Runs:
-    """The particles of a class map [H, W] of `phases` classes; every index above is left out."""
-    row, start, end, phase = row_runs(classes, phases)
-    return joined(row, start, end, phase)
+    """The particles of a class map uint8 [H, W].
+
+    Indices 1 to `phases` - 1 have particles; 0 and 255 have none.
+    """
+    runs = row_runs(classes, np.zeros_like(classes), phases, classes.size)
+    assert runs is not None
+    runs = runs.at(runs.phase != IGNORE)
+    particle, count, _ = joined(runs)
+    return Runs(runs.row, runs.start, runs.end, runs.phase, particle, count)
 
 
 def row_runs(
-    classes: NDArray[np.uint8], phases: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
-    """Row, start, end and phase of the runs of a class map [H, W], not joined to particles."""
+    classes: NDArray[np.uint8], confidence: NDArray[np.uint8], phases: int, most: int
+) -> RowRuns | None:
+    """The runs of a class map uint8 [H, W] with its confidence x 255, uint8 [H, W].
+
+    None where there are more than `most`.
+    """
     height, width = classes.shape
-    changes = np.empty((height, width + 1), np.bool_)
-    changes[:, [0, -1]] = True
-    np.not_equal(classes[:, 1:], classes[:, :-1], out=changes[:, 1:-1])
-    row, column = np.nonzero(changes)
-    within = np.flatnonzero(column < width)  # the last change of a row begins nothing
-    row, start, end = row[within], column[within], column[within + 1]
-    phase = classes[row, start]
-    kept = (phase > 0) & (phase < phases)
-    return (
-        row[kept].astype(np.int32),
-        start[kept].astype(np.int32),
-        end[kept].astype(np.int32),
+    rows = max(1, _PIECE // max(1, width))
+    found, count = [RowRuns.none()], 0
+    for top in range(0, height, rows):
+        piece = slice(top, top + rows)
+        found.append(_row_runs(classes[piece], confidence[piece], phases).lower_by(top))
+        count += len(found[-1])
+        if count > most:
+            return None
+    return RowRuns.together(found)
+
+
+def _row_runs(classes: NDArray[np.uint8], confidence: NDArray[np.uint8], phases: int) -> RowRuns:
+    height, width = classes.shape
+    begins = np.empty((height, width), np.bool_)
+    begins[:, 0] = True
+    np.not_equal(classes[:, 1:], classes[:, :-1], out=begins[:, 1:])
+    first = np.flatnonzero(begins)
+    behind = np.append(first[1:], height * width)
+    phase = classes.ravel()[first]
+    sure = np.add.reduceat(confidence.ravel(), first, dtype=np.uint32)
+    kept = ((phase > 0) & (phase < phases)) | (phase == IGNORE)
+    row, start = np.divmod(first[kept], width)
+    return RowRuns(
+        row.astype(np.int32),
+        start.astype(np.int32),
+        (start + (behind - first)[kept]).astype(np.int32),
         phase[kept],
+        sure[kept],
     )
 
 
-def joined(
-    row: NDArray[np.int32],
-    start: NDArray[np.int32],
-    end: NDArray[np.int32],
-    phase: NDArray[np.uint8],
-) -> Runs:
-    """Runs [R] in scan order, joined to particles."""
-    upper, lower = touching_pairs(row, start, end, phase)
-    graph = coo_array((np.ones(len(upper), np.bool_), (upper, lower)), (len(row), len(row)))
-    if not len(row):
-        return Runs(row, start, end, phase, np.empty(0, np.int32), 0)
+Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
+"""Places of P runs in one list [P], and of as many in another [P]."""
+
+
+def joined(runs: RowRuns) -> tuple[NDArray[np.int32], int, Pairs]:
+    """Particle [R] of every run, their number, and the pairs (upper, lower) of runs that touch."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    upper, lower = touching(runs, runs, 1)
+    same = runs.phase[upper] == runs.phase[lower]
+    upper, lower = upper[same], lower[same]
+    if not len(runs):
+        return np.empty(0, np.int32), 0, (upper, lower)
+    graph = coo_array((np.ones(len(upper), np.bool_), (upper, lower)), (len(runs), len(runs)))
     count, label = connected_components(graph, directed=False)
-    _, first = np.unique(label, return_index=True)
+    first = np.empty(count, np.int64)
+    first[label[::-1]] = np.arange(len(runs))[::-1]  # of several, the last that is assigned stays
     number = np.empty(count, np.int32)
     number[np.argsort(first)] = np.arange(count, dtype=np.int32)
-    return Runs(row, start, end, phase, number[label], int(count))
+    return number[label], int(count), (upper, lower)
 
 
-def touching_pairs(
-    row: NDArray[np.int32],
-    start: NDArray[np.int32],
-    end: NDArray[np.int32],
-    phase: NDArray[np.uint8],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs (upper, lower) of runs of one phase in neighbouring rows that touch, corners too.
+def touching(one: RowRuns, other: RowRuns, down: int) -> Pairs:
+    """Runs of `one` and runs of `other`, `down` rows below, that share a side or a corner.
 
-    Places in the lists of runs [R], which are in scan order within each phase.
+    Of any phases; with `down` 0 they share a side of the pixels at their ends.
     """
-    uppers, lowers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for index in np.unique(phase):
-        of_phase = np.flatnonzero(phase == index)
-        upper, lower = _pairs(row[of_phase], start[of_phase], end[of_phase])
-        uppers.append(of_phase[upper])
-        lowers.append(of_phase[lower])
-    return np.concatenate(uppers), np.concatenate(lowers)
-
-
-def _pairs(
-    row: NDArray[np.int32], start: NDArray[np.int32], end: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    # Starts and ends rise along a row, so one key of row and column makes them rise over all.
-    # A run below touches when its end reaches our start and its start does not pass our end.
-    step = int(end.max()) + 3
-    below = (row.astype(np.int64) + 1) * step
-    keys = row.astype(np.int64) * step
-    first = np.searchsorted(keys + end, below + start, side="left")
-    behind = np.searchsorted(keys + start, below + end, side="right")
+    # Starts and ends rise along a row, so with the row in front they rise over all. A run touches
+    # when it ends not before the other starts, and starts not behind where the other ends.
+    step = int(max(one.end.max(initial=0), other.end.max(initial=0))) + 2
+    place = (one.row.astype(np.int64) + down) * step
+    places = other.row.astype(np.int64) * step
+    first = np.searchsorted(places + other.end, place + one.start, side="left")
+    behind = np.searchsorted(places + other.start, place + one.end, side="right")
     number = behind - first
-    upper = np.repeat(np.arange(len(row)), number)
-    offset = np.arange(len(upper)) - np.repeat(np.cumsum(number) - number, number)
-    return upper, np.repeat(first, number) + offset
+    mine = np.repeat(np.arange(len(one)), number)
+    offset = np.arange(len(mine)) - np.repeat(np.cumsum(number) - number, number)
+    return mine, np.repeat(first, number) + offset
 
 
 def label_image(runs: Runs, shape: tuple[int, int]) -> NDArray[np.uint16] | NDArray[np.int32]:
