@@ -1,0 +1,161 @@
+"""What a page's particles come to per phase: number per area, mean free path; fields of mosaics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hptl_deploy.measurement.particles import Particles
+from hptl_deploy.measurement.runs import RowRuns
+from hptl_deploy.phases import IGNORE, Phase
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIELD_WIDTH, FIELD_HEIGHT = 2560, 1920
+"""Of the fields of a mosaic, about: a microscope camera's frame in px."""
+
+
+def field_figures(
+    particles: Particles, known: int, phases: Sequence[Phase], pixel_size_um: float | None
+) -> dict[str, int | float | None]:
+    """`<key>_particles`, `<key>_number_per_mm2`, `<key>_mean_free_path_um` per phase but the first.
+
+    `known` pixels of the page are some phase. Of the particles that the border, or what is left
+    out, cuts, half count per area, as grains do in Jeffries' planimetric method. None where the
+    pixel size is unknown, or nothing is there to measure.
+    """
+    found: dict[str, int | float | None] = {}
+    for index, phase in enumerate(phases[1:], 1):
+        members = particles.phase == index
+        count = int(members.sum())
+        halves = 2 * count - int((members & particles.cut).sum())
+        found[f"{phase.key}_particles"] = count
+        found[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
+        free = mean_free_path(particles, index, known)
+        found[f"{phase.key}_mean_free_path_um"] = (
+            None if free is None or pixel_size_um is None else free * pixel_size_um
+        )
+    return found
+
+
+def mean_free_path(particles: Particles, index: int, known: int) -> float | None:
+    """(1 - A_A) / N_L of phase `index` in px; None where test lines meet none of it.
+
+    From edge to edge of its particles, through whatever is between (Fullman 1953; Underwood,
+    Quantitative Stereology). N_L is particles met per length of test lines, which are all rows
+    and all columns of pixels; half the crossings of outlines, so that a particle that the border
+    cuts in two counts half.
+    """
+    members = particles.phase == index
+    crossings = int(particles.crossings[members].sum())
+    if not crossings:
+        return None
+    per_length = crossings / 2 / (2 * known)
+    return (1 - int(particles.area[members].sum()) / known) / per_length
+
+
+def no_figures(phases: Sequence[Phase]) -> dict[str, int | float | None]:
+    """`field_figures` of a page whose particles are not measured."""
+    names = ("particles", "number_per_mm2", "mean_free_path_um")
+    return {f"{phase.key}_{name}": None for phase in phases[1:] for name in names}
+
+
+class FieldGrid:
+    """A mosaic of `height` x `width` px divided into fields of about 2560 x 1920 px.
+
+    All are of one size but for a pixel: as many as come nearest to that size.
+    """
+
+    def __init__(self, height: int, width: int, phases: Sequence[Phase]) -> None:
+        self._phases = phases
+        self._down = _edges(height, FIELD_HEIGHT)
+        self._across = _edges(width, FIELD_WIDTH)
+        # [fields down, fields across, class index]
+        self._area = np.zeros((len(self._down) - 1, len(self._across) - 1, 256), np.int64)
+
+    def add(self, runs: RowRuns) -> None:
+        """Count the pixels of runs, those that are left out too."""
+        field = np.searchsorted(self._down, runs.row, side="right") - 1
+        down = len(self._area)
+        for column in range(len(self._across) - 1):
+            left, right = self._across[column : column + 2]
+            inside = np.maximum(np.minimum(runs.end, right) - np.maximum(runs.start, left), 0)
+            counts = np.bincount(
+                field * 256 + runs.phase, weights=inside, minlength=down * 256
+            ).astype(np.int64)
+            self._area[:, column] += counts.reshape(down, 256)
+
+    def fields(
+        self, particles: Particles | None, pixel_size_um: float | None
+    ) -> list[dict[str, Any]]:
+        """Every field, row by row, of which at least half is some phase.
+
+        `x_px`, `y_px` (its upper left corner), `width_px`, `height_px`, `known_px` (its pixels
+        that are some phase), `<key>_area_fraction` of every phase; `<key>_particles` and
+        `<key>_number_per_mm2` of all but the first: a particle is where its centre of area is.
+        """
+        counts = None if particles is None else self._counts(particles)
+        found = []
+        for row, top in enumerate(self._down[:-1]):
+            for column, left in enumerate(self._across[:-1]):
+                bottom, right = self._down[row + 1], self._across[column + 1]
+                pixels = int((bottom - top) * (right - left))
+                area = self._area[row, column]
+                known = pixels - int(area[IGNORE])
+                if 2 * known < pixels:
+                    continue
+                about = {"x_px": left, "y_px": top, "width_px": right - left}
+                about |= {"height_px": bottom - top, "known_px": known}
+                field: dict[str, Any] = {name: int(value) for name, value in about.items()}
+                field |= self._fractions(area, known)
+                field |= (
+                    {}
+                    if counts is None
+                    else self._numbers(counts[row, column], known, pixel_size_um)
+                )
+                found.append(field)
+        return found
+
+    def _fractions(self, area: NDArray[np.int64], known: int) -> dict[str, float]:
+        particles = area[1 : len(self._phases)]
+        pixels = [known - int(particles.sum()), *particles.tolist()]
+        return {
+            f"{phase.key}_area_fraction": count / known
+            for phase, count in zip(self._phases, pixels, strict=True)
+        }
+
+    def _numbers(
+        self, counts: NDArray[np.int64], known: int, pixel_size_um: float | None
+    ) -> dict[str, int | float | None]:
+        found: dict[str, int | float | None] = {}
+        for index, phase in enumerate(self._phases[1:], 1):
+            count, halves = counts[index].tolist()
+            found[f"{phase.key}_particles"] = count
+            found[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
+        return found
+
+    def _counts(self, particles: Particles) -> NDArray[np.int64]:
+        """Particles, and halves of them that count [fields down, fields across, index, 2]."""
+        down, across, indices = self._area.shape
+        row = np.searchsorted(self._down, particles.y, side="right") - 1
+        column = np.searchsorted(self._across, particles.x, side="right") - 1
+        place = (row * across + column) * indices + particles.phase
+        halves = [np.ones(len(particles)), 2 - particles.cut.astype(np.float64)]
+        counted = [np.bincount(place, one, minlength=self._area.size) for one in halves]
+        return np.stack(counted, axis=-1).astype(np.int64).reshape(down, across, indices, 2)
+
+
+def _edges(length: int, wanted: int) -> NDArray[np.int64]:
+    count = max(1, round(length / wanted))
+    edges: NDArray[np.int64] = np.arange(count + 1, dtype=np.int64) * length // count
+    return edges
+
+
+def _per_mm2(halves: int, known: int, pixel_size_um: float | None) -> float | None:
+    """Half of `halves` over the area of `known` pixels."""
+    if pixel_size_um is None or not known:
+        return None
+    return halves / 2 / (known * pixel_size_um**2 / 1e6)
