@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hptl_deploy.measurement.particles import Particles
-from hptl_deploy.measurement.runs import RowRuns
 from hptl_deploy.phases import IGNORE, Phase
 
 if TYPE_CHECKING:
@@ -69,27 +68,38 @@ class FieldGrid:
     All are of one size but for a pixel: as many as come nearest to that size.
     """
 
-    def __init__(self, height: int, width: int, phases: Sequence[Phase]) -> None:
-        self._phases = phases
+    def __init__(self, height: int, width: int) -> None:
         self._down = _edges(height, FIELD_HEIGHT)
         self._across = _edges(width, FIELD_WIDTH)
         # [fields down, fields across, class index]
-        self._area = np.zeros((len(self._down) - 1, len(self._across) - 1, 256), np.int64)
+        self._pixels = np.zeros((len(self._down) - 1, len(self._across) - 1, 256), np.int64)
 
-    def add(self, runs: RowRuns) -> None:
-        """Count the pixels of runs, those that are left out too."""
-        field = np.searchsorted(self._down, runs.row, side="right") - 1
-        down = len(self._area)
-        for column in range(len(self._across) - 1):
-            left, right = self._across[column : column + 2]
-            inside = np.maximum(np.minimum(runs.end, right) - np.maximum(runs.start, left), 0)
-            counts = np.bincount(
-                field * 256 + runs.phase, weights=inside, minlength=down * 256
-            ).astype(np.int64)
-            self._area[:, column] += counts.reshape(down, 256)
+    def add(self, classes: NDArray[np.uint8], top: int) -> None:
+        """Count rows of the class map, uint8 [rows, W], the first of which is row `top`."""
+        for row, column in np.ndindex(self._pixels.shape[:2]):
+            first = max(int(self._down[row]) - top, 0)
+            behind = int(self._down[row + 1]) - top
+            part = classes[first : max(behind, 0), self._across[column] : self._across[column + 1]]
+            if part.size:
+                self._pixels[row, column] += np.bincount(part.ravel(), minlength=256)
+
+    def to_json(self) -> list[list[int]]:
+        """For storing: field down, field across, class index, pixels of all that are there."""
+        places = np.argwhere(self._pixels)
+        return [[*place.tolist(), int(self._pixels[tuple(place)])] for place in places]
+
+    def join(self, document: Any) -> None:  # noqa: ANN401
+        """Count what `to_json` gave of other rows, too. Raises ValueError for anything else."""
+        try:
+            for row, column, index, pixels in document:
+                if min(row, column, index, pixels) < 0:
+                    raise ValueError("negative")
+                self._pixels[row, column, index] += pixels
+        except (IndexError, TypeError, ValueError) as exc:
+            raise ValueError("no counts of fields") from exc
 
     def fields(
-        self, particles: Particles | None, pixel_size_um: float | None
+        self, phases: Sequence[Phase], particles: Particles | None, pixel_size_um: float | None
     ) -> list[dict[str, Any]]:
         """Every field, row by row, of which at least half is some phase.
 
@@ -97,54 +107,43 @@ class FieldGrid:
         that are some phase), `<key>_area_fraction` of every phase; `<key>_particles` and
         `<key>_number_per_mm2` of all but the first: a particle is where its centre of area is.
         """
-        counts = None if particles is None else self._counts(particles)
+        numbers = None if particles is None else self._numbers(particles)
         found = []
-        for row, top in enumerate(self._down[:-1]):
-            for column, left in enumerate(self._across[:-1]):
-                bottom, right = self._down[row + 1], self._across[column + 1]
-                pixels = int((bottom - top) * (right - left))
-                area = self._area[row, column]
-                known = pixels - int(area[IGNORE])
-                if 2 * known < pixels:
-                    continue
-                about = {"x_px": left, "y_px": top, "width_px": right - left}
-                about |= {"height_px": bottom - top, "known_px": known}
-                field: dict[str, Any] = {name: int(value) for name, value in about.items()}
-                field |= self._fractions(area, known)
-                field |= (
-                    {}
-                    if counts is None
-                    else self._numbers(counts[row, column], known, pixel_size_um)
+        for row, column in np.ndindex(self._pixels.shape[:2]):
+            top, bottom = self._down[row : row + 2].tolist()
+            left, right = self._across[column : column + 2].tolist()
+            pixels = self._pixels[row, column].tolist()
+            known = sum(pixels) - pixels[IGNORE]
+            if 2 * known < sum(pixels):
+                continue
+            field: dict[str, Any] = {
+                "x_px": left,
+                "y_px": top,
+                "width_px": right - left,
+                "height_px": bottom - top,
+                "known_px": known,
+            }
+            for index, phase in enumerate(phases):
+                field[f"{phase.key}_area_fraction"] = pixels[index] / known
+            for index, phase in enumerate(phases[1:], 1):
+                count, halves = (
+                    (None, 0) if numbers is None else numbers[row, column, index].tolist()
                 )
-                found.append(field)
+                field[f"{phase.key}_particles"] = count
+                field[f"{phase.key}_number_per_mm2"] = (
+                    None if count is None else _per_mm2(halves, known, pixel_size_um)
+                )
+            found.append(field)
         return found
 
-    def _fractions(self, area: NDArray[np.int64], known: int) -> dict[str, float]:
-        particles = area[1 : len(self._phases)]
-        pixels = [known - int(particles.sum()), *particles.tolist()]
-        return {
-            f"{phase.key}_area_fraction": count / known
-            for phase, count in zip(self._phases, pixels, strict=True)
-        }
-
-    def _numbers(
-        self, counts: NDArray[np.int64], known: int, pixel_size_um: float | None
-    ) -> dict[str, int | float | None]:
-        found: dict[str, int | float | None] = {}
-        for index, phase in enumerate(self._phases[1:], 1):
-            count, halves = counts[index].tolist()
-            found[f"{phase.key}_particles"] = count
-            found[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
-        return found
-
-    def _counts(self, particles: Particles) -> NDArray[np.int64]:
+    def _numbers(self, particles: Particles) -> NDArray[np.int64]:
         """Particles, and halves of them that count [fields down, fields across, index, 2]."""
-        down, across, indices = self._area.shape
+        down, across, indices = self._pixels.shape
         row = np.searchsorted(self._down, particles.y, side="right") - 1
         column = np.searchsorted(self._across, particles.x, side="right") - 1
         place = (row * across + column) * indices + particles.phase
         halves = [np.ones(len(particles)), 2 - particles.cut.astype(np.float64)]
-        counted = [np.bincount(place, one, minlength=self._area.size) for one in halves]
+        counted = [np.bincount(place, one, minlength=self._pixels.size) for one in halves]
         return np.stack(counted, axis=-1).astype(np.int64).reshape(down, across, indices, 2)
 
 

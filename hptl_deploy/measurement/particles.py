@@ -13,7 +13,7 @@ import numpy as np
 
 from hptl_deploy.measurement.contacts import Contacts, overlap, with_border, with_left_out
 from hptl_deploy.measurement.hulls import hull_figures
-from hptl_deploy.measurement.runs import Pairs, RowRuns, joined
+from hptl_deploy.measurement.runs import Pairs, RowRuns, joined, most_runs, row_runs
 from hptl_deploy.phases import IGNORE
 
 if TYPE_CHECKING:
@@ -81,6 +81,31 @@ class Particles:
         )
 
 
+@dataclass(frozen=True)
+class PageParticles:
+    """The particles of a page."""
+
+    particles: Particles
+    known: int
+    """Pixels of the page that are some phase."""
+
+
+def measure_particles(
+    classes: NDArray[np.uint8], confidence: NDArray[np.uint8]
+) -> PageParticles | None:
+    """The particles of a class map uint8 [H, W] with its confidence x 255, uint8 [H, W].
+
+    Index 0 is the matrix, 255 is left out. None where the map is noise: more runs of a phase
+    within a row than 2^20, and than one in 16 pixels.
+    """
+    runs = row_runs(classes, confidence, IGNORE, most_runs(classes.size))
+    if runs is None:
+        return None
+    measuring = Measuring(*classes.shape)
+    measuring.add(runs, classes.shape[0])
+    return measuring.page()
+
+
 class Measuring:
     """Measures the particles of a page of `height` x `width` px as its runs come, from the top.
 
@@ -94,11 +119,13 @@ class Measuring:
         self._left_out = RowRuns.none()
         self._found = [_measured(RowRuns.none(), Contacts.none(0), *joined(RowRuns.none()))]
         self._starts = [np.empty(0, np.int64)]
+        self._known = height * width
 
     def add(self, new: RowRuns, bottom: int) -> None:
         """The runs of the next rows, down to row `bottom`, which is the first that is missing."""
         gaps = new.phase == IGNORE
         left_out, new = new.at(gaps), new.at(~gaps)
+        self._known -= int(left_out.length.sum())
         before = self._contacts + with_left_out(self._open, left_out)
         around = RowRuns.together([self._left_out, left_out])
         fresh = with_border(new, self._height, self._width) + with_left_out(new, around)
@@ -133,12 +160,12 @@ class Measuring:
             _measured(runs, contacts.at(closed), number.astype(np.int32), len(ids), pairs)
         )
 
-    def particles(self) -> Particles:
+    def page(self) -> PageParticles:
         """All particles of the page, in scan order of their first pixel."""
         order = np.argsort(np.concatenate(self._starts))
         found = Particles.together(self._found).at(order)
         found.nearest_neighbour[:] = _nearest(found)
-        return found
+        return PageParticles(found, self._known)
 
 
 def _measured(

@@ -5,20 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hptl_deploy.measurement.particles import Measuring, Particles
-from hptl_deploy.measurement.runs import row_runs
+from hptl_deploy.measurement.particles import Particles, measure_particles
 
 
-def measured(
-    classes: NDArray[np.uint8], confidence: NDArray[np.uint8] | None = None, phases: int = 3
-) -> Particles:
-    """The particles of a class map [H, W], taken whole."""
+def measured(classes: NDArray[np.uint8], confidence: NDArray[np.uint8] | None = None) -> Particles:
+    """The particles of a class map [H, W]."""
     sure = np.full_like(classes, 255) if confidence is None else confidence
-    runs = row_runs(classes, sure, phases, classes.size)
-    assert runs is not None
-    measuring = Measuring(*classes.shape)
-    measuring.add(runs, classes.shape[0])
-    return measuring.particles()
+    found = measure_particles(classes, sure)
+    assert found is not None
+    assert found.known == (classes != 255).sum()
+    return found.particles
 
 
 def disk(radius: float, x: float = 0.0, y: float = 0.0) -> NDArray[np.uint8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,8 +14,6 @@ from hptl_deploy.measurement.particle_fields import (
     mean_free_path,
     no_figures,
 )
-from hptl_deploy.measurement.particles import Particles
-from hptl_deploy.measurement.runs import row_runs
 from hptl_deploy.phases import PAPER_PHASES
 from support.particles import measured
 
@@ -127,14 +127,15 @@ def test_a_page_that_is_left_out_altogether() -> None:
     assert found["mg2si_mean_free_path_um"] is None
 
 
-def grid_of(classes: NDArray[np.uint8], bands: int) -> tuple[FieldGrid, Particles]:
-    grid = FieldGrid(classes.shape[0], classes.shape[1], PAPER_PHASES)
-    for rows in np.array_split(np.arange(len(classes)), bands):
-        part = classes[rows[0] : rows[-1] + 1]
-        runs = row_runs(part, part, 3, classes.size)
-        assert runs is not None
-        grid.add(runs.lower_by(int(rows[0])))
-    return grid, measured(classes)
+def grid_of(classes: NDArray[np.uint8], bands: int) -> FieldGrid:
+    """From bands that are counted apart and stored."""
+    height, width = classes.shape
+    grid = FieldGrid(height, width)
+    for rows in np.array_split(np.arange(height), bands):
+        band = FieldGrid(height, width)
+        band.add(classes[rows[0] : rows[-1] + 1], int(rows[0]))
+        grid.join(json.loads(json.dumps(band.to_json())))
+    return grid
 
 
 def test_fields_of_a_mosaic_are_counted_pixel_by_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,8 +145,8 @@ def test_fields_of_a_mosaic_are_counted_pixel_by_pixel(monkeypatch: pytest.Monke
     coarse = rng.choice(np.array([0, 0, 0, 1, 2, 255], np.uint8), (25, 34))
     classes = np.kron(coarse, np.ones((4, 4), np.uint8))[:97, :133]
     classes[0:40, 0:50] = 255
-    grid, particles = grid_of(classes, 4)
-    fields = grid.fields(particles, SIZE_UM)
+    particles = measured(classes)
+    fields = grid_of(classes, 4).fields(PAPER_PHASES, particles, SIZE_UM)
     assert len(fields) == 3 * 3 - 1  # one is left out
     for field in fields:
         x, y = field["x_px"], field["y_px"]
@@ -166,8 +167,7 @@ def test_fields_of_a_mosaic_are_counted_pixel_by_pixel(monkeypatch: pytest.Monke
 
 
 def test_fields_without_particles_have_fractions_alone() -> None:
-    grid, _ = grid_of(squares(6, 20, 5), 1)
-    (field,) = grid.fields(None, None)
+    (field,) = grid_of(squares(6, 20, 5), 1).fields(PAPER_PHASES, None, 0.5)
     assert field == {
         "x_px": 0,
         "y_px": 0,
@@ -177,4 +177,14 @@ def test_fields_without_particles_have_fractions_alone() -> None:
         "al_area_fraction": pytest.approx(0.91),
         "mg2si_area_fraction": pytest.approx(0.09),
         "fe_area_fraction": 0.0,
+        "mg2si_particles": None,
+        "mg2si_number_per_mm2": None,
+        "fe_particles": None,
+        "fe_number_per_mm2": None,
     }
+
+
+@pytest.mark.parametrize("document", [None, [[0, 0, 1]], [[0, 0, 1, -1]], [[9, 9, 9, 9]], {"a": 1}])
+def test_what_is_no_count_is_refused(document: object) -> None:
+    with pytest.raises(ValueError, match="no counts of fields"):
+        FieldGrid(10, 10).join(document)

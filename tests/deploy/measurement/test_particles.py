@@ -56,7 +56,7 @@ def framed(figure: NDArray[np.uint8], margin: int = 2) -> NDArray[np.uint8]:
 def check_against_scikit_image(classes: NDArray[np.uint8], phases: int) -> Particles:
     """Every figure that both have; whole numbers and exact formulas to rounding."""
     confidence = np.random.default_rng(0).integers(85, 256, classes.shape, np.uint8)
-    found = measured(classes, confidence, phases)
+    found = measured(classes, confidence)
     labels = label_image(runs_of(classes, phases), classes.shape)
     regions = regionprops(labels, confidence)
     assert len(found) == len(regions) > 0
@@ -152,7 +152,7 @@ def test_a_page_in_bands_has_the_particles_of_the_whole(
         runs = row_runs(classes[top:bottom], confidence[top:bottom], 3, classes.size)
         assert runs is not None
         measuring.add(runs.lower_by(top), bottom)
-    found, whole = measuring.particles(), measured(classes, confidence)
+    found, whole = measuring.page().particles, measured(classes, confidence)
     for name, expected in vars(whole).items():
         assert np.array_equal(getattr(found, name), expected, equal_nan=expected.dtype.kind == "f")
 
@@ -166,7 +166,7 @@ def test_a_large_page_in_bands_has_the_particles_of_the_whole() -> None:
         runs = row_runs(labels[top : top + 64], confidence[top : top + 64], 3, labels.size)
         assert runs is not None
         measuring.add(runs.lower_by(top), top + 64)
-    found, whole = measuring.particles(), measured(labels, confidence)
+    found, whole = measuring.page().particles, measured(labels, confidence)
     assert np.isfinite(whole.solidity).sum() >= 10
     for name, expected in vars(whole).items():
         assert np.array_equal(getattr(found, name), expected, equal_nan=expected.dtype.kind == "f")
