@@ -58,6 +58,9 @@ def segment(
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Write confidence maps, too.")
     ] = False,
+    no_particles: Annotated[
+        bool, typer.Option("--no-particles", help="Measure no particles: no tables of them.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is done already.")
     ] = False,
@@ -108,6 +111,7 @@ def segment(
         pixel_size_um=pixel_size,
         overlay=overlay,
         confidence=confidence,
+        particles=not no_particles,
         overwrite=overwrite,
         split=split,
         watch=watch,

@@ -46,6 +46,8 @@ class SegmentOptions:
     """`jpg`, `png` or `none`."""
     confidence: bool = False
     """Write confidence maps, too."""
+    particles: bool = True
+    """Measure the particles of every page."""
     overwrite: bool = False
     """Do again what is done already."""
     split: str | None = None
@@ -105,6 +107,7 @@ class SegmentOptions:
             "data_set_pixel_size_um": self.data_set_pixel_size_um,
             "overlay": self.overlay,
             "confidence": self.confidence,
+            "particles": self.particles,
         }
 
     def settings_sha256(self) -> str:

@@ -163,7 +163,7 @@ class _Run:
         self.record = RunRecord(home, options, engine, inputs, self.memory, self.tables, self.clock)
         self.mosaics = Mosaics(
             home, engine.model.sha256, options.settings_sha256(),
-            confidence=options.confidence, overlay=options.overlay,
+            confidence=options.confidence, overlay=options.overlay, particles=options.particles,
         )  # fmt: skip
         self.reader = Reader(
             options, engine, self.memory, ledger, self.mosaics, self.clock,

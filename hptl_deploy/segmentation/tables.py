@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hptl_deploy.files import write_text
+from hptl_deploy.measurement.particle_fields import no_figures
 from hptl_deploy.phases import Phase
 from hptl_deploy.segmentation.inputs.listing import Failure
 
@@ -83,7 +84,9 @@ def field_columns(phases: Sequence[Phase]) -> list[str]:
     return [
         *("file", "page", "width_px", "height_px", "pixel_size_um", "pixel_size_source"),
         *(f"{phase.key}_area_fraction" for phase in phases),
-        *("mean_confidence", "classes_file", "model", "model_sha256", "precision"),
+        *no_figures(phases),
+        *("mean_confidence", "classes_file", "particles_file"),
+        *("model", "model_sha256", "precision"),
         "hptl_deploy_version",
     ]
 

@@ -16,11 +16,14 @@ from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import HptlError, ResultsError
 from hptl_deploy.files import atomic_path
 from hptl_deploy.measurement.fields import Field, Tally
+from hptl_deploy.measurement.particle_fields import FieldGrid
+from hptl_deploy.measurement.particles import PageParticles, measure_particles
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.classmap import describe, write_class_map, write_confidence
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inputs.naming import page_base
 from hptl_deploy.segmentation.items import Failed, Job, Kept, PageOf, Skipped, Solved, reason
+from hptl_deploy.segmentation.measuring import particle_row, particle_writers
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.overlay import write_overlay
@@ -111,8 +114,12 @@ class Writer:
             self.mosaics.of(of).put(solved, tally)
             self._band_done(of, frame.area, now=True)
             return
-        outputs = self._write(self._writers(solved, self._base(of), self._about(of)))
-        self._enter(of, outputs, measured)
+        asked = self.options.particles
+        found = measure_particles(solved.classes, solved.confidence) if asked else None
+        about, base = self._about(of), self._base(of)
+        writers = self._writers(solved, base, about)
+        outputs = self._write(writers | particle_writers(found, of, base, phases, about))
+        self._enter(of, outputs, measured, found)
 
     def _band_done(self, of: PageOf, area: Region, *, now: bool) -> None:
         self.books.band_done(of, math.prod(area.shape), now=now)
@@ -120,18 +127,29 @@ class Writer:
         if not mosaic.settle(area) or of.job.abandoned:
             return
         about, phases = self._about(of), self.engine.model.card.phases
-        writers = mosaic.writers(self._base(of), phases, about, self.options.overlay)
+        base = self._base(of)
+        writers = mosaic.writers(base, phases, about, self.options.overlay)
         try:
             measured = mosaic.tally().field(phases)
-            outputs = self._write(writers)
+            found, grid = mosaic.measured.particles(), mosaic.measured.fields()
+            outputs = self._write(writers | particle_writers(found, of, base, phases, about))
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
-        self._enter(of, outputs, measured)
+        self._enter(of, outputs, measured, found, grid)
 
-    def _enter(self, of: PageOf, outputs: dict[str, int], measured: Field) -> None:
+    def _enter(
+        self,
+        of: PageOf,
+        outputs: dict[str, int],
+        measured: Field,
+        found: PageParticles | None,
+        grid: FieldGrid | None = None,
+    ) -> None:
         """Into the books; bands are kept until all pages are there, or they would be made again."""
-        if self.books.page_done(of, outputs, self._row(of, measured)):
+        phases = self.engine.model.card.phases
+        row = self._row(of, measured) | particle_row(found, of, self._base(of), phases, grid)
+        if self.books.page_done(of, outputs, row):
             self.mosaics.close(of.job)
 
     def _base(self, of: PageOf) -> str:

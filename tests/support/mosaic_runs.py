@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 1100, 700
 TILES = (8, 8, 8, 8, 4)
 """Of the bands of such a page, with a model of stride 8 and halo 24."""
 BANDS = len(TILES)
-KINDS = ("classes", "confidence", "json", "picture.npy")
+KINDS = ("classes", "confidence", "json", "measured", "picture.npy")
 """Of the files of a stored band."""
 REDUCED = 4
 """The overlay shows every fourth row and column."""
@@ -36,6 +36,7 @@ Calls = list[tuple[int, ...]]
 
 LIMITS = {
     "memory.LARGE": 500_000,
+    "mosaics.measured.LARGE": 500_000,
     "mosaics.banding._MOST_ROWS": 256,
     "mosaics.banding._TILE_PIXELS": 50_000,
     "mosaics.banding._TILE_BYTES": 1,
@@ -78,7 +79,8 @@ def stored(out: Path) -> list[str]:
 
 def results(out: Path) -> dict[str, bytes]:
     """Bytes of every result, and of fields.csv, by name."""
-    found = [*out.rglob("*_*.tif"), *out.rglob("*_overlay.*"), out / "fields.csv"]
+    found = [*out.rglob("*_*.tif"), *out.rglob("*_overlay.*"), *out.rglob("*_particles.*")]
+    found.append(out / "fields.csv")
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
 
 

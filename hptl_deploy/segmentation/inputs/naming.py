@@ -15,7 +15,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-OUTPUT_ENDINGS = ("_classes.tif", "_confidence.tif", "_overlay.jpg", "_overlay.png")
+OUTPUT_ENDINGS = (
+    *("_classes.tif", "_confidence.tif", "_overlay.jpg", "_overlay.png"),
+    "_particles.parquet",
+)
 _OWN_FILES = ("fields.csv", "failures.csv", "run.json", "ledger.jsonl")
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f\ud800-\udfff]')
@@ -25,8 +28,8 @@ _DEVICE = re.compile(
 _PAGE = re.compile(r"(.+)_p\d{4,}", re.DOTALL)
 
 # 255 bytes is the limit of common file systems; the longest ending of ours is
-# `_p0000000002_confidence.tif` (27), and the temporary names are shorter still.
-_LONGEST_BASE = 255 - 27
+# `_p0000000002_particles.parquet` (30), and the temporary names are shorter still.
+_LONGEST_BASE = 255 - 30
 
 
 def result_bases(names: Iterable[str]) -> dict[str, str]:

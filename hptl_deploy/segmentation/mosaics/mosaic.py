@@ -1,8 +1,8 @@
 """The bands of a mosaic that are done: kept on disk until its results can be put together.
 
     <results>/.bands/<what it is of>/
-        0000.classes  0000.confidence  0000.picture.npy     band 1
-        0000.json                                           last: band 1 is whole; its figures
+        0000.classes  0000.confidence  0000.measured  0000.picture.npy     band 1
+        0000.json                                         last: band 1 is whole; its figures
         0001.classes  ...
 
 A run that is killed or stopped goes on behind the last whole band, as long as input, model,
@@ -32,6 +32,7 @@ from hptl_deploy.files import sha256_json, write_bytes, write_json
 from hptl_deploy.measurement.fields import Tally
 from hptl_deploy.segmentation.items import Job, PageOf, Solved
 from hptl_deploy.segmentation.mosaics.band import BandedMap, check_band, encode_band, read_rows
+from hptl_deploy.segmentation.mosaics.measured import Measured, damaged_band
 from hptl_deploy.segmentation.mosaics.tiff import write_class_mosaic, write_confidence_mosaic
 from hptl_deploy.segmentation.overlay import write_overlay
 from hptl_deploy.tiling import FramePlan, Region
@@ -50,8 +51,10 @@ OVERLAY_SIDE = 4096
 class Mosaic:
     """One page's bands. Methods may be called from any thread."""
 
-    def __init__(self, folder: Path, plan: FramePlan, *, confidence: bool, overlay: bool) -> None:
-        """`confidence` and `overlay` say what will be asked for besides the class map."""
+    def __init__(
+        self, folder: Path, plan: FramePlan, *, confidence: bool, overlay: bool, particles: bool
+    ) -> None:
+        """The last three say what will be asked for besides the class map."""
         assert plan.band is not None
         self._folder = folder
         self._classes = BandedMap(plan.height, plan.width, plan.band)
@@ -59,6 +62,7 @@ class Mosaic:
             BandedMap(plan.height, plan.width, plan.band, smooth=True) if confidence else None
         )
         self._overlay = overlay
+        self.measured = Measured(self._classes, self._path, particles=particles)
         side = max(plan.height, plan.width)
         reduced = max(0, (-(-side // OVERLAY_SIDE) - 1).bit_length())
         self.reduced = min(reduced, self._classes.levels)
@@ -82,6 +86,7 @@ class Mosaic:
                 check_band(self._confidence, number, self._path(number, "confidence"))
             if self._overlay:
                 self._picture(number)
+            self.measured.check(number)
         except (OSError, ResultsError):
             return False
         return True
@@ -94,6 +99,7 @@ class Mosaic:
         if self._confidence is not None:
             content = encode_band(self._confidence, number, solved.confidence)
             self._store(number, "confidence", content)
+        self.measured.put(number, solved)
         about: dict[str, Any] = {"band": number, "tally": tally.to_json()}
         if self._overlay:
             rows = frame.pixels[frame.area.relative_to(frame.rows).slices]
@@ -160,7 +166,7 @@ class Mosaic:
                 return about
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # not even JSON, or of another kind
-        raise self._damaged(number, path)
+        raise damaged_band(number, self._classes, path)
 
     def _tally(self, number: int) -> Tally:
         return Tally.from_json(self._about(number)["tally"])
@@ -169,15 +175,9 @@ class Mosaic:
         path = self._path(number, "picture.npy")
         content = path.read_bytes()
         if zlib.crc32(content) != self._about(number)["picture_crc32"]:
-            raise self._damaged(number, path)
+            raise damaged_band(number, self._classes, path)
         picture: NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
         return picture
-
-    def _damaged(self, number: int, path: Path) -> ResultsError:
-        return ResultsError(
-            f"band {number + 1} of {self._classes.bands} ({path}): is not what was written (cut "
-            "short or altered); delete it and run again"
-        )
 
     def _write_overlay(
         self, path: Path, *, phases: Sequence[Phase], about: dict[str, Any], kind: str
@@ -199,7 +199,14 @@ class Mosaics:
     """The mosaics of a run."""
 
     def __init__(
-        self, root: Path, model_sha256: str, settings_sha256: str, *, confidence: bool, overlay: str
+        self,
+        root: Path,
+        model_sha256: str,
+        settings_sha256: str,
+        *,
+        confidence: bool,
+        overlay: str,
+        particles: bool,
     ) -> None:
         """`root` is the folder of the run's books."""
         self._folder = root / BANDS_FOLDER
@@ -209,6 +216,7 @@ class Mosaics:
             "settings": settings_sha256,
         }
         self._confidence, self._overlay = confidence, overlay != "none"
+        self._particles = particles
         self._lock = threading.Lock()
         self._open: dict[tuple[str, int], Mosaic] = {}
 
@@ -228,6 +236,7 @@ class Mosaics:
                     page.plan,
                     confidence=self._confidence,
                     overlay=self._overlay,
+                    particles=self._particles,
                 )
             return self._open[key]
 

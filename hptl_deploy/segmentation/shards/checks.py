@@ -41,6 +41,7 @@ def command(document: Document, shard: Shard, out: Path) -> str:
     if settings["overlay"] != "jpg":
         words += ["--overlay", settings["overlay"]]
     words += ["--confidence"] * bool(settings["confidence"])
+    words += ["--no-particles"] * (not settings["particles"])
     for option, value in (("--split", document["split"]), ("--tile", settings["tile"])):
         words += [] if value is None else [option, str(value)]
     return shlex.join(words)

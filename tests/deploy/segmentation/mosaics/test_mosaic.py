@@ -61,7 +61,7 @@ def test_maps_and_figures_are_the_whole_pages(
     assert not (out / BANDS_FOLDER).exists()
     assert sorted(path.name for path in out.iterdir()) == [
         "failures.csv", "fields.csv", "ledger.jsonl", "m_classes.tif", "m_confidence.tif",
-        "m_overlay.jpg", "run.json",
+        "m_overlay.jpg", "m_particles.parquet", "run.json",
     ]  # fmt: skip
 
 
@@ -137,9 +137,12 @@ def test_the_overlay_is_reduced(
     assert f'"reduced_by": {REDUCED}' in described
 
 
-def test_without_overlay_and_confidence(tmp_path: Path, small_limits: None, seeing: Engine) -> None:
+def test_without_overlay_confidence_and_particles(
+    tmp_path: Path, small_limits: None, seeing: Engine
+) -> None:
     source = save_tiff(tmp_path / "m.tif", colours())
-    out = segment(SegmentOptions(source, tmp_path / "out", overlay="none"), seeing).out
+    options = SegmentOptions(source, tmp_path / "out", overlay="none", particles=False)
+    out = segment(options, seeing).out
     assert {path.name for path in out.glob("m_*")} == {"m_classes.tif"}
 
 
@@ -233,7 +236,7 @@ def test_what_readers_keep_between_bands_is_bounded(
 def test_an_overlay_is_reduced_no_further_than_the_map_has_levels(tmp_path: Path) -> None:
     """By 256: at more, a band would end within a square of pixels."""
     plan = FramePlan(3_000_000, 10, 8, 24, (256, 16), 256)
-    assert Mosaic(tmp_path, plan, confidence=False, overlay=True).reduced == 8
+    assert Mosaic(tmp_path, plan, confidence=False, overlay=True, particles=True).reduced == 8
 
 
 @pytest.mark.parametrize("room", [None, 900_000])

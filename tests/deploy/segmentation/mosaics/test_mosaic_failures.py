@@ -72,7 +72,8 @@ def test_a_disk_that_is_full_while_a_band_is_stored(
         write_bytes(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr("hptl_deploy.segmentation.mosaics.mosaic.write_bytes", write)
+        for module in ("mosaic", "measured"):
+            patch.setattr(f"hptl_deploy.segmentation.mosaics.{module}.write_bytes", write)
         patch.setattr("hptl_deploy.files.write_bytes", write)
         with pytest.raises(ResultsError) as caught:
             segment(options, seeing)
