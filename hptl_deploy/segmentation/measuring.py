@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,14 @@ from hptl_deploy.segmentation.items import PageOf
 
 PARTICLES_ENDING = "_particles.parquet"
 
-NOISE = "no particles: the class map is noise"
-"""Of a page with more runs than particles have; its figures of particles are blank."""
+NOISE = "too many particles to be any"
+"""Said of a page with more runs than particles have; its figures of particles are blank."""
+
+
+def load_libraries() -> None:
+    """Import what measuring takes: up to a second, in which frames would pile up later."""
+    for name in ("pyarrow.parquet", "scipy.sparse.csgraph", "scipy.spatial", "shapely"):
+        importlib.import_module(name)
 
 
 def particle_writers(
@@ -46,8 +53,13 @@ def particle_row(
     base: str,
     phases: tuple[Phase, ...],
     grid: FieldGrid | None,
+    *,
+    asked: bool,
 ) -> dict[str, Any]:
-    """The particles' share of a row; with `grid`, which a mosaic has, its fields as well."""
+    """The particles' share of a row; with `grid`, which a mosaic has, its fields as well.
+
+    `particles_note` says why there are none though they were `asked` for; it is no column.
+    """
     size = of.calibration.pixel_size_um
     particles = None if found is None else found.particles
     figures = (
@@ -60,4 +72,5 @@ def particle_row(
         **figures,
         **fields,
         "particles_file": None if found is None else f"{base}{PARTICLES_ENDING}",
+        "particles_note": NOISE if asked and found is None else None,
     }

@@ -17,6 +17,7 @@ from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
+from hptl_deploy.segmentation.measuring import load_libraries
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
@@ -69,6 +70,8 @@ class Reader:
         if entry is not None:
             yield Skipped(job, entry)
             return
+        if self.options.particles:
+            load_libraries()
         from hptl_deploy.micrographs import open_micrograph
 
         with self.clock.busy("read"):

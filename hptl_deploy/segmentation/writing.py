@@ -148,7 +148,9 @@ class Writer:
     ) -> None:
         """Into the books; bands are kept until all pages are there, or they would be made again."""
         phases = self.engine.model.card.phases
-        row = self._row(of, measured) | particle_row(found, of, self._base(of), phases, grid)
+        row = self._row(of, measured) | particle_row(
+            found, of, self._base(of), phases, grid, asked=self.options.particles
+        )
         if self.books.page_done(of, outputs, row):
             self.mosaics.close(of.job)
 

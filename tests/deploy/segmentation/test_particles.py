@@ -134,6 +134,8 @@ def test_a_map_that_is_noise_has_no_particles(
     assert noisy["particles_file"] == noisy["fe_particles"] == noisy["fe_number_per_mm2"] == ""
     assert float(noisy["fe_area_fraction"]) > 0.2
     assert plain["particles_file"] == "b_particles.parquet"
+    notes = [row["particles_note"] for row in _ledger_rows(out)]
+    assert sorted(notes, key=bool) == [None, "too many particles to be any"]
     assert not (out / "a_particles.parquet").exists()
 
 
