@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 # Pairs of a vertex and a side looked at once.
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 
 from hptl_deploy.cli.main import run as command_line
 from hptl_deploy.engines import Engine
+from hptl_deploy.measurement.particle_table import write_particles
+from hptl_deploy.measurement.particles import measure_particles
 from hptl_deploy.measurement.runs import label_image, runs_of
+from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.segmentation import SegmentOptions, segment
+from hptl_deploy.segmentation.classmap import write_class_map
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, read_entries
+from hptl_deploy.segmentation.overlay import write_overlay
+from hptl_deploy.synthesis.frame import make_frame
 from support.drawings import DARK, GREY, MATRIX, blobs, folder_of, save
 from support.mosaic_runs import HEIGHT, LIMITS, WIDTH, colours, save_tiff
 from support.particles import measured
@@ -234,3 +240,21 @@ def test_a_mosaic_that_is_noise_has_fields_without_particles(
     assert field["fe_particles"] is None
     assert field["fe_area_fraction"] == row["fe_area_fraction"]
     assert not (out / "m_particles.parquet").exists()
+
+
+def test_results_take_a_fifth_of_the_frame_at_most(tmp_path: Path) -> None:
+    """On a synthetic frame, whose grain and particles compress as a micrograph's do."""
+    frame = make_frame(2026, 0, 960, 1280)
+    pixels, classes = frame.pixels(), frame.labels
+    found = measure_particles(classes, np.full_like(classes, 230))
+    about: dict[str, Any] = {
+        "model": "m", "model_sha256": "0" * 64, "precision": "fp32", "pixel_size_um": 0.1,
+    }  # fmt: skip
+    assert found is not None
+    write_class_map(tmp_path / "a.tif", classes, PAPER_PHASES, about)
+    write_overlay(tmp_path / "a.jpg", pixels, classes, PAPER_PHASES, "jpg", about)
+    write_particles(
+        tmp_path / "a.parquet", found.particles,
+        file="a.tif", page=1, phases=PAPER_PHASES, about=about,
+    )  # fmt: skip
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= pixels.nbytes / 5
