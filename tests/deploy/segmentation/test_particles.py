@@ -249,6 +249,7 @@ def test_results_take_a_fifth_of_the_frame_at_most(tmp_path: Path) -> None:
     found = measure_particles(classes, np.full_like(classes, 230))
     about: dict[str, Any] = {
         "model": "m", "model_sha256": "0" * 64, "precision": "fp32", "pixel_size_um": 0.1,
+        "software": "hptl-deploy", "phases": [phase.to_json() for phase in PAPER_PHASES],
     }  # fmt: skip
     assert found is not None
     write_class_map(tmp_path / "a.tif", classes, PAPER_PHASES, about)
