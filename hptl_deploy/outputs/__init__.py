@@ -1,0 +1,1 @@
+"""Further result formats, written where `--also` asks for them: for Fiji, QuPath and others."""
