@@ -1,10 +1,11 @@
-"""Files that are whole or absent: temporary name, flush, rename; and their hashes."""
+"""Files and folders that are whole or absent: temporary name, flush, rename; and their hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 TEMPORARY_SUFFIX = ".hptl-part"
 """Ending of files being written; `remove_leftovers` clears what a killed process left."""
 
+_ASIDE = f"old{TEMPORARY_SUFFIX}"
 _CHUNK = 1 << 20
 
 
@@ -21,7 +23,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` when the block ends without error.
 
     Readers of `path` see the old file or the new one, never a part. On an error the
-    temporary file is removed and `path` is untouched. Raises OSError as the system does.
+    temporary file is removed and `path` is untouched. Where the block makes a folder of it, the
+    same holds, but for a moment in which an old folder is gone and the new one not there yet.
+    Raises OSError as the system does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name keeps to the length of the final one as far as it can: 255 bytes is
@@ -31,11 +35,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     )
     try:
         yield temporary
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        _replace(temporary, path)
+        for written in files_of(temporary):
+            with written.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        if temporary.is_dir() and path.is_dir():
+            _replace_folder(temporary, path)
+        else:
+            _replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
+
+
+def _replace_folder(temporary: Path, path: Path) -> None:
+    """No system renames onto a folder that holds something, so the old one goes aside first."""
+    aside = temporary.with_name(f"{temporary.name.removesuffix(TEMPORARY_SUFFIX)}-{_ASIDE}")
+    _replace(path, aside)
+    _replace(temporary, path)
+    remove(aside)
 
 
 def _replace(temporary: Path, path: Path) -> None:
@@ -70,8 +86,27 @@ def remove_leftovers(folder: Path) -> int:
     """Delete what killed processes left half-written below `folder`; returns how many."""
     leftovers = list(folder.rglob(f".*{TEMPORARY_SUFFIX}")) if folder.is_dir() else []
     for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
+        remove(leftover)
     return len(leftovers)
+
+
+def files_of(path: Path) -> list[Path]:
+    """All files below a folder; a file itself."""
+    return [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder. Raises OSError where there is none."""
+    path.stat()
+    return sum(one.stat().st_size for one in files_of(path))
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all it holds, if it is there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sha256_file(path: Path) -> str:

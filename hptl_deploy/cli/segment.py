@@ -61,6 +61,14 @@ def segment(
     no_particles: Annotated[
         bool, typer.Option("--no-particles", help="Measure no particles: no tables of them.")
     ] = False,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            help="Further results: labels (particles as TIFF), qupath (GeoJSON), rois (ImageJ), "
+            "ome-zarr, ome-zarr-0.4. Repeatable, or a list with commas.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is done already.")
     ] = False,
@@ -99,6 +107,7 @@ def segment(
     sbatch --array=1-8 --wrap 'hptl-deploy segment micrographs --shard $SLURM_ARRAY_TASK_ID/8'
     """
     from hptl_deploy.interrupts import stop_on_signals
+    from hptl_deploy.outputs.kinds import parse_also
     from hptl_deploy.segmentation import SegmentOptions
     from hptl_deploy.segmentation import segment as run
     from hptl_deploy.segmentation.shards.sharding import parse_shard
@@ -112,6 +121,7 @@ def segment(
         overlay=overlay,
         confidence=confidence,
         particles=not no_particles,
+        also=parse_also(also or []),
         overwrite=overwrite,
         split=split,
         watch=watch,

@@ -188,3 +188,10 @@ def _rings(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
                 edge = after[edge]  # noqa: PLW2901
             lengths.append(len(order) - before)
     return np.array(order, np.int64), np.array(lengths, np.int64)
+
+
+def phase_of_particles(runs: Runs) -> NDArray[np.uint8]:
+    """The class index of every particle [count]."""
+    phase = np.empty(runs.count, np.uint8)
+    phase[runs.particle] = runs.phase
+    return phase

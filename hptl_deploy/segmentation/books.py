@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hptl_deploy.files import remove
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inputs.listing import Failure
 from hptl_deploy.segmentation.items import Job, PageOf
@@ -131,7 +132,7 @@ class Books:
     def _remove(self, outputs: Mapping[str, int]) -> None:
         for name in outputs:
             with suppress(OSError):
-                (self._out / name).unlink()
+                remove(self._out / name)
 
     def _entry(
         self,

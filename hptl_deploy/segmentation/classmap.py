@@ -43,7 +43,7 @@ def write_class_map(
 ) -> None:
     """Write indices [H, W] as a palette TIFF. Raises OSError."""
     colours = palette(phases).astype(np.uint16).T * 257  # [256, 3] of 8 bits -> [3, 256] of 16
-    _write(path, classes, description, photometric="palette", colormap=colours)
+    write_map(path, classes, description, photometric="palette", colormap=colours)
 
 
 def write_confidence(
@@ -51,15 +51,21 @@ def write_confidence(
 ) -> None:
     """Write probabilities x 255 [H, W] as a grey TIFF. Raises OSError."""
     what = {"content": "probability of the winning class x 255", **description}
-    _write(path, confidence, what, photometric="minisblack", predictor=True)
+    write_map(path, confidence, what, photometric="minisblack", predictor=True)
 
 
-def _write(
+def write_map(
     path: Path,
-    pixels: NDArray[np.uint8],
+    pixels: NDArray[Any],
     description: dict[str, Any],
     **options: Any,  # noqa: ANN401
 ) -> None:
+    """Write a map [H, W] as TIFF, with more `options` of tifffile. Raises OSError.
+
+    ImageJ opens it, too: it makes micrometres of a resolution per centimetre where pixels are of
+    10 um or less, as long as the description is not of its own kind (then 1 um), and it takes
+    strips only.
+    """
     import tifffile
 
     size = description["pixel_size_um"]

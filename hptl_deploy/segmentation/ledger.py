@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from hptl_deploy.closing import Closes
 from hptl_deploy.errors import ResultsError
+from hptl_deploy.files import remove, size_of
 from hptl_deploy.segmentation.inputs.naming import fold
 
 LEDGER_FILE = "ledger.jsonl"
@@ -41,7 +42,7 @@ class Entry:
     base: str
     """What the names of its results begin with, below the out folder."""
     outputs: dict[str, int]
-    """Results below the out folder, with their size in bytes."""
+    """Results below the out folder, with their size in bytes; a folder's is that of its files."""
     rows: list[dict[str, Any]]
     """Its rows of fields.csv."""
     failure: dict[str, str] | None = None
@@ -152,7 +153,7 @@ class Ledger(Closes):
                 if entry and fold(name) in {fold(output) for output in entry.outputs}:
                     continue
                 if self._size(name) == size:
-                    (self._results / name).unlink(missing_ok=True)
+                    remove(self._results / name)
                     swept += 1
                 del self._claimed[file][name]
         return swept
@@ -163,7 +164,7 @@ class Ledger(Closes):
 
     def _size(self, name: str) -> int | None:
         try:
-            return (self._results / name).stat().st_size
+            return size_of(self._results / name)
         except OSError:
             return None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.errors import UsageError
 from hptl_deploy.files import sha256_json
+from hptl_deploy.outputs.kinds import check_also
 
 if TYPE_CHECKING:
     from hptl_deploy.segmentation.shards.sharding import Shard
@@ -48,6 +49,8 @@ class SegmentOptions:
     """Write confidence maps, too."""
     particles: bool = True
     """Measure the particles of every page."""
+    also: tuple[str, ...] = ()
+    """Further formats, of `outputs.kinds.KINDS`."""
     overwrite: bool = False
     """Do again what is done already."""
     split: str | None = None
@@ -71,9 +74,10 @@ class SegmentOptions:
         return source.with_name(f"{stem}-segmented")
 
     def check(self) -> None:
-        """Raise UsageError for what cannot be meant."""
+        """Raise UsageError for what cannot be meant, EnvironmentLacks for what is missing."""
         if self.overlay not in OVERLAYS:
             raise UsageError(f"--overlay {self.overlay}: expected {', '.join(OVERLAYS)}")
+        check_also(self.also)
         out = os.path.realpath(self.out_folder)
         source = Path(os.path.realpath(self.input))
         folder = source if source.is_dir() else source.parent
@@ -108,6 +112,7 @@ class SegmentOptions:
             "overlay": self.overlay,
             "confidence": self.confidence,
             "particles": self.particles,
+            "also": sorted(self.also),
         }
 
     def settings_sha256(self) -> str:

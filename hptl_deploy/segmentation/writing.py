@@ -14,7 +14,7 @@ from typing import Any
 from hptl_deploy import __version__
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import HptlError, ResultsError
-from hptl_deploy.files import atomic_path
+from hptl_deploy.files import atomic_path, remove, size_of
 from hptl_deploy.measurement.fields import Field, Tally
 from hptl_deploy.measurement.particle_fields import FieldGrid
 from hptl_deploy.measurement.particles import PageParticles, measure_particles
@@ -187,10 +187,10 @@ class Writer:
                 path = self.out / name
                 with atomic_path(path) as temporary:
                     write(temporary)
-                written[name] = path.stat().st_size
+                written[name] = size_of(path)
         except BaseException:
             for name in written:
-                (self.out / name).unlink(missing_ok=True)
+                remove(self.out / name)
             raise
         return written
 

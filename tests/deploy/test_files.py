@@ -11,9 +11,11 @@ import pytest
 from hptl_deploy.files import (
     TEMPORARY_SUFFIX,
     atomic_path,
+    remove,
     remove_leftovers,
     sha256_file,
     sha256_json,
+    size_of,
     write_bytes,
     write_json,
     write_text,
@@ -92,3 +94,60 @@ def test_the_hash_of_a_document_is_that_of_its_content() -> None:
     assert one == sha256_json(json.loads('{ "b":"\\u00b5",\n"a": [1,2] }'))
     assert one != sha256_json({"a": [2, 1], "b": "µ"})
     assert one == hashlib.sha256('{"a":[1,2],"b":"µ"}'.encode()).hexdigest()
+
+
+def folder_of(path: Path, **contents: str) -> None:
+    for name, content in contents.items():
+        (path / "deep").mkdir(parents=True, exist_ok=True)
+        (path / "deep" / name).write_text(content)
+
+
+def test_a_folder_is_replaced_as_a_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "a.zarr"
+    with atomic_path(path) as temporary:
+        folder_of(temporary, a="old", b="12345")
+        assert not path.exists()
+    assert size_of(path) == 8
+    with atomic_path(path) as temporary:
+        folder_of(temporary, a="new")
+        assert (path / "deep" / "a").read_text() == "old"
+    assert names(path.parent) == ["a.zarr"]
+    assert names(path / "deep") == ["a"]
+    assert (path / "deep" / "a").read_text() == "new"
+
+
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    folder_of(path, a="old")
+    with pytest.raises(KeyError), atomic_path(path) as temporary:
+        folder_of(temporary, a="half")
+        raise KeyError
+    assert names(tmp_path) == ["a.zarr"]
+    assert (path / "deep" / "a").read_text() == "old"
+
+
+def test_a_file_does_not_replace_a_folder(tmp_path: Path) -> None:
+    folder_of(tmp_path / "a", a="kept")
+    with pytest.raises(OSError), atomic_path(tmp_path / "a") as temporary:  # noqa: PT011
+        temporary.write_text("x")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a" / "deep" / "a").read_text() == "kept"
+
+
+def test_half_written_folders_are_removed(tmp_path: Path) -> None:
+    folder_of(tmp_path / "out" / f".0123-1{TEMPORARY_SUFFIX}", a="half")
+    folder_of(tmp_path / "out" / f".0123-1-old{TEMPORARY_SUFFIX}", a="old")
+    assert remove_leftovers(tmp_path / "out") == 2
+    assert names(tmp_path / "out") == []
+
+
+def test_sizes_and_removing(tmp_path: Path) -> None:
+    folder_of(tmp_path / "a", a="12", b="345")
+    (tmp_path / "b").write_text("6789")
+    assert size_of(tmp_path / "a") == 5
+    assert size_of(tmp_path / "b") == 4
+    with pytest.raises(FileNotFoundError):
+        size_of(tmp_path / "c")
+    for name in "abc":
+        remove(tmp_path / name)
+    assert names(tmp_path) == []

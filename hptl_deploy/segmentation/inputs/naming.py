@@ -18,6 +18,8 @@ from pathlib import PurePosixPath
 OUTPUT_ENDINGS = (
     *("_classes.tif", "_confidence.tif", "_overlay.jpg", "_overlay.png"),
     "_particles.parquet",
+    *("_particles.tif", "_particles.geojson", "_particles.zip"),
+    *("_classes.ome.zarr", "_confidence.ome.zarr"),
 )
 _OWN_FILES = ("fields.csv", "failures.csv", "run.json", "ledger.jsonl")
 
@@ -28,8 +30,8 @@ _DEVICE = re.compile(
 _PAGE = re.compile(r"(.+)_p\d{4,}", re.DOTALL)
 
 # 255 bytes is the limit of common file systems; the longest ending of ours is
-# `_p0000000002_particles.parquet` (30), and the temporary names are shorter still.
-_LONGEST_BASE = 255 - 30
+# `_p0000000002_confidence.ome.zarr` (32), and the temporary names are shorter still.
+_LONGEST_BASE = 255 - 32
 
 
 def result_bases(names: Iterable[str]) -> dict[str, str]:

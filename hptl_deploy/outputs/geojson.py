@@ -1,0 +1,73 @@
+"""Particles as GeoJSON for QuPath: one feature per particle, in pixels of the full micrograph.
+
+QuPath's own form (`objectType`, `classification` and `measurements`, since version 0.4). They are
+detections, which QuPath holds in large numbers and apart from what users draw. Coordinates are
+pixels from the upper left corner, along pixel edges. The file's member `hptl_deploy`, which RFC
+7946 (6.1) lets readers pass over, says where it comes from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hptl_deploy.measurement.runs import Runs
+from hptl_deploy.outputs.outlines import Part, outlines, phase_of_particles
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hptl_deploy.phases import Phase
+
+
+def write_geojson(
+    path: Path,
+    runs: Runs,
+    phases: Sequence[Phase],
+    description: dict[str, Any],
+    measurements: Mapping[str, Sequence[float | None]] | None = None,
+) -> None:
+    """Write the particles of a page; `description` is `classmap.describe`'s.
+
+    `measurements` has columns, one value per particle in their order; None leaves one out.
+    Raises OSError.
+    """
+    classes = phase_of_particles(runs)
+    columns = measurements or {}
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        file.write(f'{{"type":"FeatureCollection","hptl_deploy":{_json(description)},"features":[')
+        for number, parts in enumerate(outlines(runs)):
+            phase = phases[classes[number]]
+            values = {
+                name: value
+                for name, column in columns.items()
+                if (value := column[number]) is not None
+            }
+            properties = {
+                "objectType": "detection",
+                "name": str(number + 1),
+                "classification": {"name": phase.name, "color": list(phase.colour)},
+                **({"measurements": values} if values else {}),
+            }
+            feature = {"type": "Feature", "geometry": _geometry(parts), "properties": properties}
+            file.write(f"{',' if number else ''}\n{_json(feature)}")
+        file.write("\n]}\n")
+
+
+def _geometry(parts: list[Part]) -> dict[str, Any]:
+    polygons = [[_closed(ring) for ring in (part.exterior, *part.holes)] for part in parts]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _closed(ring: NDArray[np.int32]) -> list[list[int]]:
+    corners: list[list[int]] = ring.tolist()
+    return [*corners, corners[0]]
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, separators=(",", ":"))

@@ -1,0 +1,44 @@
+"""What `--also` may ask for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+
+from hptl_deploy.errors import EnvironmentLacks, UsageError
+
+LABELS, QUPATH, ROIS = "labels", "qupath", "rois"
+ZARR, ZARR_04 = "ome-zarr", "ome-zarr-0.4"
+
+KINDS = (LABELS, QUPATH, ROIS, ZARR, ZARR_04)
+
+ZARR_VERSIONS = {ZARR: "0.5", ZARR_04: "0.4"}
+"""Of OME-Zarr."""
+
+
+def parse_also(values: Iterable[str]) -> tuple[str, ...]:
+    """Kinds from the values of a repeatable option, each a list with commas; in the order of KINDS.
+
+    Raises UsageError for a word that is none of them, and as `check_also`.
+    """
+    words = {word.strip().lower() for value in values for word in value.split(",")} - {""}
+    check_also(words)
+    return tuple(kind for kind in KINDS if kind in words)
+
+
+def check_also(words: Iterable[str]) -> None:
+    """Raise UsageError for what cannot be meant, EnvironmentLacks where a library is missing."""
+    words = sorted(words)
+    for word in words:
+        if word not in KINDS:
+            raise UsageError(f"--also {word}: expected one or more of {', '.join(KINDS)}")
+        if word in ZARR_VERSIONS and importlib.util.find_spec("zarr") is None:
+            raise EnvironmentLacks(
+                f"--also {word} needs the library zarr, which is not installed",
+                hint='Install it: pip install "hptl-deploy[zarr]"',
+            )
+    if ZARR in words and ZARR_04 in words:
+        raise UsageError(
+            f"--also {ZARR},{ZARR_04}: both would have the same names",
+            hint=f"Ask for one: {ZARR} is version 0.5, for programs that read Zarr 3",
+        )

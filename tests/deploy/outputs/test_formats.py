@@ -1,0 +1,206 @@
+"""Label images, GeoJSON and ImageJ regions, opened again by other programs' libraries."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import roifile
+import tifffile
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from shapely.geometry import shape as geometry
+from shapely.validation import explain_validity
+from skimage.draw import polygon2mask
+from skimage.measure import label
+
+from hptl_deploy.errors import MicrographError
+from hptl_deploy.measurement.runs import Runs, runs_of
+from hptl_deploy.outputs.geojson import write_geojson
+from hptl_deploy.outputs.labels import write_labels
+from hptl_deploy.outputs.rois import LARGEST_SIDE, write_rois
+from hptl_deploy.phases import PAPER_PHASES
+from support.drawings import blobs
+
+ABOUT = {"model": "demo", "model_sha256": "0" * 64, "pixel_size_um": 0.25}
+
+
+@pytest.fixture(scope="module")
+def classes() -> NDArray[np.uint8]:
+    """All that particles can be: holes, corners, islands, left-out pixels."""
+    noise = np.random.default_rng(5).integers(0, 40, (90, 130), np.uint8)
+    drawn = (blobs(90, 130, seed=5) // 86).astype(np.uint8)
+    drawn[noise < 2] = 1
+    drawn[noise == 2] = 255
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def runs(classes: NDArray[np.uint8]) -> Runs:
+    return runs_of(classes, 3)
+
+
+@pytest.fixture(scope="module")
+def numbers(classes: NDArray[np.uint8]) -> NDArray[Any]:
+    """Particles by scikit-image, numbered by their first pixel."""
+    masked = np.where(classes == 255, 0, classes)
+    found: NDArray[Any] = label(masked, background=0, connectivity=2)
+    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    order = np.argsort(np.where(np.arange(len(first)) == 0, -1, first))
+    return np.argsort(order)[inverse].reshape(found.shape)
+
+
+def test_a_label_image(
+    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs, numbers: NDArray[Any]
+) -> None:
+    path = tmp_path / "a_particles.tif"
+    write_labels(path, runs, classes.shape, ABOUT)
+    with tifffile.TiffFile(path) as tif:
+        page = tif.pages.first
+        assert page.dtype == np.uint16
+        np.testing.assert_array_equal(page.asarray(), numbers)
+        resolution = page.tags["XResolution"].value
+        assert resolution[0] / resolution[1] == pytest.approx(40_000)  # px per cm
+        assert json.loads(page.description)["model"] == "demo"
+
+
+def test_a_label_image_of_more_than_65535_particles(tmp_path: Path) -> None:
+    classes = np.zeros((520, 520), np.uint8)
+    classes[::2, ::2] = 1
+    path = tmp_path / "a_particles.tif"
+    write_labels(path, runs_of(classes, 2), classes.shape, {**ABOUT, "pixel_size_um": None})
+    with tifffile.TiffFile(path) as tif:
+        assert tif.pages.first.dtype == np.uint32
+        assert tif.pages.first.tags["ResolutionUnit"].value == 1
+        found = tif.asarray()
+    assert found.max() == 260 * 260
+    np.testing.assert_array_equal(found[::2, ::2].ravel(), np.arange(1, 260 * 260 + 1))
+
+
+def test_geojson_is_valid_and_is_the_label_image(
+    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs, numbers: NDArray[Any]
+) -> None:
+    path = tmp_path / "a_particles.geojson"
+    areas = [float(number) for number in np.bincount(numbers.ravel())[1:]]
+    write_geojson(path, runs, PAPER_PHASES, ABOUT, {"area_px": areas})
+    document = json.loads(path.read_bytes())
+    assert document["type"] == "FeatureCollection"
+    assert document["hptl_deploy"] == ABOUT
+    shapes = []
+    kinds = set()
+    for number, feature in enumerate(document["features"], 1):
+        assert feature["type"] == "Feature"
+        outline = geometry(feature["geometry"])
+        assert explain_validity(outline) == "Valid Geometry"
+        about = feature["properties"]
+        assert about["objectType"] == "detection"
+        assert about["name"] == str(number)
+        assert about["measurements"] == {"area_px": outline.area}
+        phase = PAPER_PHASES[classes[numbers == number][0]]
+        assert about["classification"] == {"name": phase.name, "color": list(phase.colour)}
+        for ring in rings(feature["geometry"]):
+            assert ring[0] == ring[-1]
+        shapes.append((outline, number))
+        kinds.add(outline.geom_type)
+    assert kinds == {"Polygon", "MultiPolygon"}
+    again = rasterize(shapes, classes.shape, dtype=np.int32)
+    np.testing.assert_array_equal(again, numbers)
+
+
+def rings(found: dict[str, Any]) -> list[Any]:
+    polygons = found["coordinates"]
+    if found["type"] == "Polygon":
+        polygons = [polygons]
+    return [ring for polygon in polygons for ring in polygon]
+
+
+def test_a_measurement_that_is_unknown_is_left_out(tmp_path: Path) -> None:
+    classes = np.array([[1, 0, 1]], np.uint8)
+    path = tmp_path / "a.geojson"
+    write_geojson(path, runs_of(classes, 3), PAPER_PHASES, ABOUT, {"area_um2": [None, 2.5]})
+    first, second = json.loads(path.read_text())["features"]
+    assert "measurements" not in first["properties"]
+    assert second["properties"]["measurements"] == {"area_um2": 2.5}
+
+
+def mask_of(region: roifile.ImagejRoi, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """By even-odd over the rings, at the centres of pixels; the half is where corners are."""
+    mask = np.zeros(shape, np.bool_)
+    for ring in region.coordinates(multi=True):
+        mask ^= polygon2mask(shape, np.asarray(ring)[:, ::-1] - 0.5)
+    return mask
+
+
+def test_regions_are_the_label_image(
+    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs, numbers: NDArray[Any]
+) -> None:
+    path = tmp_path / "a_particles.zip"
+    write_rois(path, runs, classes.shape, PAPER_PHASES)
+    regions = roifile.roiread(path)
+    assert isinstance(regions, list)
+    assert len(regions) == numbers.max()
+    assert {region.roitype for region in regions} == {
+        roifile.ROI_TYPE.TRACED,
+        roifile.ROI_TYPE.RECT,
+    }
+    again = np.zeros_like(numbers)
+    for number, region in enumerate(regions, 1):
+        mask = mask_of(region, classes.shape)
+        again[mask] = number
+        phase = PAPER_PHASES[classes[mask][0]]
+        assert region.name == f"{number:04d} {phase.key}"
+        assert region.hexcolor(region.stroke_color) == "#{:02x}{:02x}{:02x}".format(*phase.colour)
+        y, x = np.nonzero(mask)
+        box = (region.left, region.top, region.right, region.bottom)
+        assert box == (x.min(), y.min(), x.max() + 1, y.max() + 1)
+    np.testing.assert_array_equal(again, numbers)
+    assert zipfile.ZipFile(path).namelist()[0] == f"{regions[0].name}.roi"
+
+
+def test_regions_far_from_the_corner(tmp_path: Path) -> None:
+    classes = np.zeros((4, LARGEST_SIDE), np.uint8)
+    classes[1:3, 40_000:40_010] = 1
+    classes[:3, -3:] = 2
+    classes[1, -2] = 0
+    path = tmp_path / "a.zip"
+    write_rois(path, runs_of(classes, 3), (4, LARGEST_SIDE), PAPER_PHASES)
+    regions = roifile.roiread(path)
+    assert isinstance(regions, list)
+    np.testing.assert_array_equal(mask_of(regions[0], classes.shape), classes == 2)
+    np.testing.assert_array_equal(mask_of(regions[1], classes.shape), classes == 1)
+
+
+def test_regions_beyond_what_imagej_can_say(tmp_path: Path) -> None:
+    runs = runs_of(np.zeros((1, 1), np.uint8), 3)
+    with pytest.raises(MicrographError) as caught:
+        write_rois(tmp_path / "a.zip", runs, (10, 60_536), PAPER_PHASES)
+    assert str(caught.value) == (
+        "60536 x 10 px: ImageJ's regions reach to 60535 px. Leave rois out of --also for this "
+        "micrograph"
+    )
+
+
+def test_the_same_particles_are_the_same_bytes(
+    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs
+) -> None:
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        write_labels(folder / "labels", runs, classes.shape, ABOUT)
+        write_geojson(folder / "geojson", runs, PAPER_PHASES, ABOUT)
+        write_rois(folder / "rois", runs, classes.shape, PAPER_PHASES)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_page_without_particles(tmp_path: Path) -> None:
+    runs = runs_of(np.zeros((5, 6), np.uint8), 3)
+    write_labels(tmp_path / "a.tif", runs, (5, 6), ABOUT)
+    write_geojson(tmp_path / "a.geojson", runs, PAPER_PHASES, ABOUT)
+    write_rois(tmp_path / "a.zip", runs, (5, 6), PAPER_PHASES)
+    assert not tifffile.imread(tmp_path / "a.tif").any()
+    assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
+    assert zipfile.ZipFile(tmp_path / "a.zip").namelist() == []
