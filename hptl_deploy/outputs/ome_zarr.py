@@ -7,9 +7,9 @@
 Versions 0.5 (Zarr 3) and 0.4 (Zarr 2) of https://ngff.openmicroscopy.org. Rows are written in
 pieces, so that a mosaic is never in memory. In 0.5 the chunks of 1024 rows of full width share a
 file (sharding); in 0.4, which knows no such thing, every chunk of 1024 x 1024 px is a file. Chunks
-that are all 0 (matrix) are left out. A level's pixel is one of the full map, not a mean of several, and
-lies where that one lies, so scales are the only transformations. The same map gives the same bytes:
-hence zstd, Zarr's own default, and for 0.4 zlib; gzip would hold the time of day.
+that are all 0 (matrix) are left out. A level's pixel is one of the full map, not a mean of several,
+and lies where that one lies, so scales are the only transformations. The same map gives the same
+bytes: hence zstd, Zarr's own default, and for 0.4 zlib; gzip would hold the time of day.
 """
 
 from __future__ import annotations

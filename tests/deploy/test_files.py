@@ -128,7 +128,7 @@ def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None
 
 def test_a_file_does_not_replace_a_folder(tmp_path: Path) -> None:
     folder_of(tmp_path / "a", a="kept")
-    with pytest.raises(OSError), atomic_path(tmp_path / "a") as temporary:  # noqa: PT011
+    with pytest.raises(OSError), atomic_path(tmp_path / "a") as temporary:
         temporary.write_text("x")
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a" / "deep" / "a").read_text() == "kept"
