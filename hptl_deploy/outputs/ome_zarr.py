@@ -14,22 +14,19 @@ bytes: hence zstd, Zarr's own default, and for 0.4 zlib; gzip would hold the tim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hptl_deploy.phases import IGNORE, palette
-from hptl_deploy.segmentation.mosaics.band import BandedMap
+from hptl_deploy.segmentation.mosaics.band import BandedMap, BandedRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hptl_deploy.phases import Phase
-
-Rows = Callable[[int], Iterable["NDArray[np.uint8]"]]
-"""The rows of a level (0 is the full map) from top to bottom, in pieces [rows, columns]."""
 
 SUFFIX = ".ome.zarr"
 
@@ -41,8 +38,7 @@ _ZSTD_LEVEL = 9
 
 def write_class_zarr(
     folder: Path,
-    banded: BandedMap,
-    rows: Rows,
+    pixels: BandedRows,
     phases: Sequence[Phase],
     description: dict[str, Any],
     version: str,
@@ -61,11 +57,11 @@ def write_class_zarr(
             {"label-value": value, **name} for value, name in zip(values, names, strict=True)
         ],
     }
-    _write(folder, banded, rows, "classes", {"image-label": label}, description, version)
+    _write(folder, pixels, "classes", {"image-label": label}, description, version)
 
 
 def write_confidence_zarr(
-    folder: Path, banded: BandedMap, rows: Rows, description: dict[str, Any], version: str
+    folder: Path, pixels: BandedRows, description: dict[str, Any], version: str
 ) -> None:
     """Write probabilities x 255 as an image; else as `write_class_zarr`."""
     what = {"content": "probability of the winning class x 255", **description}
@@ -76,10 +72,10 @@ def write_confidence_zarr(
         "active": True,
         "window": {"start": 0, "end": 255, "min": 0, "max": 255},
     }
-    _write(folder, banded, rows, "confidence", {"omero": {"channels": [channel]}}, what, version)
+    _write(folder, pixels, "confidence", {"omero": {"channels": [channel]}}, what, version)
 
 
-def rows_of(pixels: NDArray[np.uint8]) -> tuple[BandedMap, Rows]:
+def banded_rows(pixels: NDArray[np.uint8]) -> BandedRows:
     """A map [H, W] in memory and its levels, in the form that mosaics have."""
     height, width = pixels.shape
     banded = BandedMap(height, width, -(-height // _ROWS) * _ROWS)
@@ -88,8 +84,7 @@ def rows_of(pixels: NDArray[np.uint8]) -> tuple[BandedMap, Rows]:
 
 def _write(
     folder: Path,
-    banded: BandedMap,
-    rows: Rows,
+    pixels: BandedRows,
     name: str,
     about: dict[str, Any],
     description: dict[str, Any],
@@ -97,6 +92,7 @@ def _write(
 ) -> None:
     import zarr
 
+    banded, rows = pixels
     metadata = {"multiscales": [_multiscale(banded, name, description["pixel_size_um"])], **about}
     if version == "0.5":
         attributes: dict[str, Any] = {"ome": {"version": version, **metadata}}

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hptl_deploy.measurement.runs import Runs, touching_pairs
+from hptl_deploy.measurement.runs import RowRuns, Runs, touching
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,9 +158,11 @@ def _parts(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
 
     Two runs of neighbouring rows hang together through sides where they share a column.
     """
-    upper, lower = touching_pairs(runs.row, runs.start, runs.end, runs.phase)
-    side = (runs.start[lower] < runs.end[upper]) & (runs.start[upper] < runs.end[lower])
     number = len(runs.row)
+    plain = RowRuns(runs.row, runs.start, runs.end, runs.phase, np.zeros(number, np.uint32))
+    upper, lower = touching(plain, plain, 1)
+    side = (runs.start[lower] < runs.end[upper]) & (runs.start[upper] < runs.end[lower])
+    side &= runs.phase[upper] == runs.phase[lower]
     joints = (np.ones(int(side.sum()), np.bool_), (upper[side], lower[side]))
     _, label = connected_components(coo_array(joints, (number, number)), directed=False)
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)

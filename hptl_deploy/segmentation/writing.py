@@ -129,6 +129,11 @@ class Writer:
         about, phases = self._about(of), self.engine.model.card.phases
         base = self._base(of)
         writers = mosaic.writers(base, phases, about, self.options.overlay)
+        if self.options.also:
+            from hptl_deploy.outputs.writers import zarr_writers
+
+            maps = (mosaic.classes(), mosaic.confidence())
+            writers |= zarr_writers(self.options.also, base, *maps, phases, about)
         try:
             measured = mosaic.tally().field(phases)
             found, grid = mosaic.measured.particles(), mosaic.measured.fields()
@@ -177,6 +182,11 @@ class Writer:
             writers[f"{base}_overlay.{kind}"] = lambda path: write_overlay(
                 path, pixels, classes, phases, kind, about
             )
+        if self.options.also:
+            from hptl_deploy.outputs.writers import frame_writers
+
+            shown = confidence if self.options.confidence else None
+            writers |= frame_writers(self.options.also, base, classes, shown, phases, about)
         return writers
 
     def _write(self, writers: Outputs) -> dict[str, int]:

@@ -14,7 +14,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -80,6 +80,11 @@ class BandedMap:
         """(rows, columns) of a level (0 is the full one), or of band `number` in it."""
         top, bottom = (0, self.height) if number is None else self.rows(number)
         return -(-(bottom - top) // 2**level), -(-self.width // 2**level)
+
+
+BandedRows = tuple[BandedMap, Callable[[int], Iterable["NDArray[np.uint8]"]]]
+"""A map, and what gives the rows of one of its levels (0 is the full one), from top to bottom in
+pieces uint8 [rows, columns] of any height."""
 
 
 def encode_band(banded: BandedMap, number: int, rows: NDArray[np.uint8]) -> bytes:

@@ -17,7 +17,7 @@ import json
 import shutil
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -31,8 +31,14 @@ from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import sha256_json, write_bytes, write_json
 from hptl_deploy.measurement.fields import Tally
 from hptl_deploy.segmentation.items import Job, PageOf, Solved
-from hptl_deploy.segmentation.mosaics.band import BandedMap, check_band, encode_band, read_rows
 from hptl_deploy.segmentation.mosaics.measured import Measured, damaged_band
+from hptl_deploy.segmentation.mosaics.band import (
+    BandedMap,
+    BandedRows,
+    check_band,
+    encode_band,
+    read_rows,
+)
 from hptl_deploy.segmentation.mosaics.tiff import write_class_mosaic, write_confidence_mosaic
 from hptl_deploy.segmentation.overlay import write_overlay
 from hptl_deploy.tiling import FramePlan, Region
@@ -147,6 +153,20 @@ class Mosaic:
                 self._write_overlay, phases=phases, about=about, kind=kind
             )
         return found
+
+    def classes(self) -> BandedRows:
+        """The class map, band by band."""
+        return self._classes, partial(self._rows, self._classes, "classes")
+
+    def confidence(self) -> BandedRows | None:
+        """The confidence map; None where it is not asked for."""
+        if self._confidence is None:
+            return None
+        return self._confidence, partial(self._rows, self._confidence, "confidence")
+
+    def _rows(self, banded: BandedMap, kind: str, level: int) -> Iterator[NDArray[np.uint8]]:
+        for number, path in enumerate(self._paths(kind)):
+            yield read_rows(banded, number, path, level)
 
     def remove(self) -> None:
         """Delete the bands; what cannot be deleted stays."""

@@ -15,7 +15,7 @@ import tensorstore
 from numpy.typing import NDArray
 
 from hptl_deploy.files import files_of, size_of
-from hptl_deploy.outputs.ome_zarr import Rows, rows_of, write_class_zarr, write_confidence_zarr
+from hptl_deploy.outputs.ome_zarr import banded_rows, write_class_zarr, write_confidence_zarr
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.segmentation.mosaics.band import BandedMap
 from support.drawings import blobs
@@ -84,7 +84,7 @@ def test_a_class_map_is_a_label_image(
     tmp_path: Path, classes: NDArray[np.uint8], version: str
 ) -> None:
     folder = tmp_path / "a_classes.ome.zarr"
-    write_class_zarr(folder, *rows_of(classes), PAPER_PHASES, ABOUT, version)
+    write_class_zarr(folder, banded_rows(classes), PAPER_PHASES, ABOUT, version)
     assert check_multiscale(folder, version, 0.25) == 3
     for level in range(3):
         found = opened(folder, version, level).read().result()
@@ -109,7 +109,7 @@ def test_a_confidence_map_is_an_image(tmp_path: Path, version: str) -> None:
     pixels = blobs(300, 200, seed=8)
     folder = tmp_path / "a_confidence.ome.zarr"
     about = {**ABOUT, "pixel_size_um": None}
-    write_confidence_zarr(folder, *rows_of(pixels), about, version)
+    write_confidence_zarr(folder, banded_rows(pixels), about, version)
     assert check_multiscale(folder, version, None) == 1
     np.testing.assert_array_equal(opened(folder, version, 0).read().result(), pixels)
     ome, attributes = metadata(folder, version)
@@ -131,8 +131,8 @@ def test_pieces_of_any_height_give_the_same_files(
         pieces = [classes[slice(*banded.rows(number))] for number in range(banded.bands)]
         return [piece[:: 2**level, :: 2**level] for piece in pieces]
 
-    write_class_zarr(tmp_path / "whole", *rows_of(classes), PAPER_PHASES, ABOUT, version)
-    write_class_zarr(tmp_path / "bands", banded, rows, PAPER_PHASES, ABOUT, version)
+    write_class_zarr(tmp_path / "whole", banded_rows(classes), PAPER_PHASES, ABOUT, version)
+    write_class_zarr(tmp_path / "bands", (banded, rows), PAPER_PHASES, ABOUT, version)
     assert contents(tmp_path / "bands") == contents(tmp_path / "whole")
 
 
@@ -142,7 +142,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_wide_map_has_few_files_in_version_05(tmp_path: Path) -> None:
     pixels = np.ones((2500, 5000), np.uint8)
-    write_class_zarr(tmp_path / "a", *rows_of(pixels), PAPER_PHASES, ABOUT, "0.5")
+    write_class_zarr(tmp_path / "a", banded_rows(pixels), PAPER_PHASES, ABOUT, "0.5")
     # Levels of 2500, 1250, 625 and 313 rows: 3 + 2 + 1 + 1 shards, 4 arrays, the group.
     assert len(files_of(tmp_path / "a")) == 7 + 4 + 1
     assert size_of(tmp_path / "a") < pixels.size / 100
@@ -162,7 +162,6 @@ def test_rows_are_asked_for_one_after_the_other(tmp_path: Path) -> None:
             alive.append(weakref.ref(piece))
             yield piece
 
-    checked: Rows = rows
-    write_class_zarr(tmp_path / "a", banded, checked, PAPER_PHASES, ABOUT, "0.5")
+    write_class_zarr(tmp_path / "a", (banded, rows), PAPER_PHASES, ABOUT, "0.5")
     found = opened(tmp_path / "a", "0.5", 0)[::1024, 0].read().result()
     assert found.tolist() == [number % 3 for number in range(8)]

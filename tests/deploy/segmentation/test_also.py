@@ -1,0 +1,123 @@
+"""Runs that write further formats: what lies in the results folder; what a restart makes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+import tifffile
+from numpy.typing import NDArray
+from skimage.measure import label
+
+from hptl_deploy.engines import Engine
+from hptl_deploy.files import files_of, size_of
+from hptl_deploy.outputs import ome_zarr
+from hptl_deploy.segmentation import SegmentOptions, segment
+from hptl_deploy.segmentation.ledger import read_entries
+from support.drawings import blobs, save
+from support.mosaic_runs import colours, save_tiff, whole
+
+ALL = ("labels", "qupath", "rois", "ome-zarr")
+NEW = ("m_particles.tif", "m_particles.geojson", "m_particles.zip", "m_classes.ome.zarr")
+
+
+def names(out: Path) -> set[str]:
+    own = {"fields.csv", "failures.csv", "run.json", "ledger.jsonl"}
+    return {path.name for path in out.iterdir()} - own
+
+
+def zarr_map(folder: Path, level: int = 0) -> NDArray[Any]:
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder / str(level)}/"}}
+    found: NDArray[Any] = tensorstore.open(spec, read=True).result().read().result()
+    return found
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> SegmentOptions:
+    """One micrograph, with all formats."""
+    save(tmp_path / "in" / "m.png", blobs(120, 170, seed=4))
+    return SegmentOptions(tmp_path / "in", tmp_path / "out", overlay="none", also=ALL)
+
+
+def test_formats_lie_beside_the_class_map_and_in_the_ledger(
+    page: SegmentOptions, engine: Engine
+) -> None:
+    out = segment(replace(page, confidence=True), engine).out
+    assert names(out) == {"m_classes.tif", "m_confidence.tif", "m_confidence.ome.zarr", *NEW}
+    (entry,) = read_entries(out)
+    assert entry.outputs == {name: size_of(out / name) for name in names(out)}
+    assert json.loads((out / "run.json").read_text())["settings"]["also"] == sorted(ALL)
+    classes = tifffile.imread(out / "m_classes.tif")
+    np.testing.assert_array_equal(zarr_map(out / "m_classes.ome.zarr"), classes)
+    np.testing.assert_array_equal(
+        zarr_map(out / "m_confidence.ome.zarr"), tifffile.imread(out / "m_confidence.tif")
+    )
+    particles = tifffile.imread(out / "m_particles.tif")
+    assert particles.max() == label(classes, background=0, connectivity=2).max()
+    features = json.loads((out / "m_particles.geojson").read_text())["features"]
+    assert len(features) == particles.max()
+
+
+def test_a_run_that_is_started_again_does_nothing(page: SegmentOptions, engine: Engine) -> None:
+    segment(page, engine)
+    assert segment(page, engine).counts["skipped"] == 1
+
+
+@pytest.mark.parametrize("missing", [*NEW, "m_classes.ome.zarr/0/zarr.json"])
+def test_what_has_gone_is_made_again(page: SegmentOptions, engine: Engine, missing: str) -> None:
+    out = segment(page, engine).out
+    before = {path: path.read_bytes() for path in files_of(out) if path.parent != out}
+    gone = out / missing
+    for path in files_of(gone):
+        path.unlink()
+    summary = segment(page, engine)
+    assert summary.counts["done"] == 1
+    assert {path: path.read_bytes() for path in files_of(out) if path.parent != out} == before
+    assert gone.exists()
+
+
+def test_formats_that_are_no_longer_wanted_go(page: SegmentOptions, engine: Engine) -> None:
+    out = segment(page, engine).out
+    segment(replace(page, also=()), engine)
+    assert names(out) == {"m_classes.tif"}
+
+
+def test_a_page_that_fails_leaves_no_folder(
+    page: SegmentOptions, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(page.input / "n.tif", [blobs(60, 80, seed=seed) for seed in range(2)])
+    write = ome_zarr._write
+    calls = []
+
+    def failing(*arguments: Any) -> None:
+        write(*arguments)
+        calls.append(arguments[0])
+        if len(calls) == 3:  # m, and one of the pages of n, have theirs
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(ome_zarr, "_write", failing)
+    monkeypatch.setattr("hptl_deploy.segmentation.run.threads_per_stage", lambda: 1)
+    summary = segment(page, engine)
+    assert [failure.file for failure in summary.failures] == ["n.tif"]
+    assert names(summary.out) == {"m_classes.tif", *NEW}
+
+
+@pytest.mark.parametrize(("word", "driver"), [("ome-zarr", "zarr3"), ("ome-zarr-0.4", "zarr")])
+def test_a_mosaic_is_the_whole_pages(
+    tmp_path: Path, small_limits: None, seeing: Engine, word: str, driver: str
+) -> None:
+    pixels = colours()
+    source = save_tiff(tmp_path / "in" / "m.tif", pixels)
+    options = SegmentOptions(source, tmp_path / "out", confidence=True, also=(word,))
+    out = segment(options, seeing).out
+    for name, expected in zip(("classes", "confidence"), whole(seeing, pixels), strict=True):
+        for level in (0, 1, 2):
+            path = out / f"m_{name}.ome.zarr" / str(level)
+            spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
+            found = tensorstore.open(spec, read=True).result().read().result()
+            np.testing.assert_array_equal(found, expected[:: 2**level, :: 2**level])
