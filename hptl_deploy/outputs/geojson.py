@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hptl_deploy.measurement.runs import Runs
-from hptl_deploy.outputs.outlines import Part, outlines, phase_of_particles
+from hptl_deploy.outputs.numbering import Numbered
+from hptl_deploy.outputs.outlines import Part, particles_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def write_geojson(
     path: Path,
-    runs: Runs,
+    particles: Numbered,
     phases: Sequence[Phase],
     description: dict[str, Any],
     measurements: Mapping[str, Sequence[float | None]] | None = None,
@@ -35,25 +35,26 @@ def write_geojson(
     `measurements` has columns, one value per particle in their order; None leaves one out.
     Raises OSError.
     """
-    classes = phase_of_particles(runs)
     columns = measurements or {}
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.write(f'{{"type":"FeatureCollection","hptl_deploy":{_json(description)},"features":[')
-        for number, parts in enumerate(outlines(runs)):
-            phase = phases[classes[number]]
+        comma = ""
+        for number, index, parts in particles_of(particles):
+            phase = phases[index]
             values = {
                 name: value
                 for name, column in columns.items()
-                if (value := column[number]) is not None
+                if (value := column[number - 1]) is not None
             }
             properties = {
                 "objectType": "detection",
-                "name": str(number + 1),
+                "name": str(number),
                 "classification": {"name": phase.name, "color": list(phase.colour)},
                 **({"measurements": values} if values else {}),
             }
             feature = {"type": "Feature", "geometry": _geometry(parts), "properties": properties}
-            file.write(f"{',' if number else ''}\n{_json(feature)}")
+            file.write(f"{comma}\n{_json(feature)}")
+            comma = ","
         file.write("\n]}\n")
 
 

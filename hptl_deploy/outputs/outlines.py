@@ -25,7 +25,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hptl_deploy.measurement.runs import RowRuns, Runs, touching
+from hptl_deploy.measurement.runs import Runs
+from hptl_deploy.outputs.numbering import Numbered, touching_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,10 +160,8 @@ def _parts(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     Two runs of neighbouring rows hang together through sides where they share a column.
     """
     number = len(runs.row)
-    plain = RowRuns(runs.row, runs.start, runs.end, runs.phase, np.zeros(number, np.uint32))
-    upper, lower = touching(plain, plain, 1)
+    upper, lower = touching_runs(runs, runs)
     side = (runs.start[lower] < runs.end[upper]) & (runs.start[upper] < runs.end[lower])
-    side &= runs.phase[upper] == runs.phase[lower]
     joints = (np.ones(int(side.sum()), np.bool_), (upper[side], lower[side]))
     _, label = connected_components(coo_array(joints, (number, number)), directed=False)
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
@@ -192,8 +191,13 @@ def _rings(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     return np.array(order, np.int64), np.array(lengths, np.int64)
 
 
-def phase_of_particles(runs: Runs) -> NDArray[np.uint8]:
-    """The class index of every particle [count]."""
-    phase = np.empty(runs.count, np.uint8)
-    phase[runs.particle] = runs.phase
-    return phase
+def particles_of(numbered: Numbered) -> Iterator[tuple[int, int, list[Part]]]:
+    """Number from 1, class index and parts of every particle of a page.
+
+    In the order of their numbers where the page is in one piece.
+    """
+    for group in numbered.groups():
+        phase = np.empty(group.runs.count, np.uint8)
+        phase[group.runs.particle] = group.runs.phase
+        numbers = (group.numbers + 1).tolist()
+        yield from zip(numbers, phase.tolist(), outlines(group.runs), strict=True)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hptl_deploy.errors import MicrographError
-from hptl_deploy.measurement.runs import Runs
-from hptl_deploy.outputs.outlines import Part, outlines, phase_of_particles
+from hptl_deploy.outputs.numbering import Numbered
+from hptl_deploy.outputs.outlines import Part, particles_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,21 +31,21 @@ _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 _LEVEL = 6
 
 
-def write_rois(path: Path, runs: Runs, shape: tuple[int, int], phases: Sequence[Phase]) -> None:
-    """Write the particles of a page [H, W], named by number and phase: `0001 mg2si`.
+def write_rois(path: Path, particles: Numbered, phases: Sequence[Phase]) -> None:
+    """Write the particles of a page, named by number and phase: `0001 mg2si`.
 
     Raises MicrographError for a page that ImageJ's regions have no numbers for, and OSError.
     """
+    shape = particles.shape
     if max(shape) > LARGEST_SIDE:
         raise MicrographError(
             f"{shape[1]} x {shape[0]} px: ImageJ's regions reach to {LARGEST_SIDE} px",
             hint="Leave rois out of --also for this micrograph",
         )
-    classes = phase_of_particles(runs)
     with zipfile.ZipFile(path, "w") as archive:
-        for number, parts in enumerate(outlines(runs)):
-            phase = phases[classes[number]]
-            name = f"{number + 1:04d} {phase.key}"
+        for number, index, parts in particles_of(particles):
+            phase = phases[index]
+            name = f"{number:04d} {phase.key}"
             # A ZipInfo of its own has no time of day in it, so the same page gives the same bytes.
             entry = zipfile.ZipInfo(f"{name}.roi")
             entry.compress_type = zipfile.ZIP_DEFLATED

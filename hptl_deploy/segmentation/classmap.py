@@ -6,7 +6,7 @@ Same pixels, same model, same settings: same bytes. Nothing in them tells the ti
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +56,15 @@ def write_confidence(
 
 def write_map(
     path: Path,
-    pixels: NDArray[Any],
+    pixels: NDArray[Any] | Iterator[NDArray[Any]],
     description: dict[str, Any],
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Write a map [H, W] as TIFF, with more `options` of tifffile. Raises OSError.
+    """Write a map [H, W], or its tiles, as TIFF, with more `options` of tifffile. Raises OSError.
 
     ImageJ opens it, too: it makes micrometres of a resolution per centimetre where pixels are of
-    10 um or less, as long as the description is not of its own kind (then 1 um), and it takes
-    strips only.
+    10 um or less, as long as the description is not of its own kind (then 1 um). It takes strips
+    only, in files of up to 4 GiB.
     """
     import tifffile
 

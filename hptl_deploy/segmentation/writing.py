@@ -130,10 +130,10 @@ class Writer:
         base = self._base(of)
         writers = mosaic.writers(base, phases, about, self.options.overlay)
         if self.options.also:
-            from hptl_deploy.outputs.writers import zarr_writers
+            from hptl_deploy.outputs.writers import banded_writers
 
             maps = (mosaic.classes(), mosaic.confidence())
-            writers |= zarr_writers(self.options.also, base, *maps, phases, about)
+            writers |= banded_writers(self.options.also, base, *maps, phases, about)
         try:
             measured = mosaic.tally().field(phases)
             found, grid = mosaic.measured.particles(), mosaic.measured.fields()

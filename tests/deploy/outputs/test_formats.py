@@ -19,9 +19,10 @@ from skimage.draw import polygon2mask
 from skimage.measure import label
 
 from hptl_deploy.errors import MicrographError
-from hptl_deploy.measurement.runs import Runs, runs_of
 from hptl_deploy.outputs.geojson import write_geojson
 from hptl_deploy.outputs.labels import write_labels
+from hptl_deploy.outputs.numbering import Numbered
+from hptl_deploy.outputs.ome_zarr import banded_rows
 from hptl_deploy.outputs.rois import LARGEST_SIDE, write_rois
 from hptl_deploy.phases import PAPER_PHASES
 from support.drawings import blobs
@@ -40,8 +41,12 @@ def classes() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def runs(classes: NDArray[np.uint8]) -> Runs:
-    return runs_of(classes, 3)
+def particles(classes: NDArray[np.uint8]) -> Numbered:
+    return numbered(classes)
+
+
+def numbered(classes: NDArray[np.uint8]) -> Numbered:
+    return Numbered(banded_rows(classes), 3)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +60,10 @@ def numbers(classes: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def test_a_label_image(
-    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs, numbers: NDArray[Any]
+    tmp_path: Path, classes: NDArray[np.uint8], particles: Numbered, numbers: NDArray[Any]
 ) -> None:
     path = tmp_path / "a_particles.tif"
-    write_labels(path, runs, classes.shape, ABOUT)
+    write_labels(path, particles, ABOUT, tiled=False)
     with tifffile.TiffFile(path) as tif:
         page = tif.pages.first
         assert page.dtype == np.uint16
@@ -72,7 +77,7 @@ def test_a_label_image_of_more_than_65535_particles(tmp_path: Path) -> None:
     classes = np.zeros((520, 520), np.uint8)
     classes[::2, ::2] = 1
     path = tmp_path / "a_particles.tif"
-    write_labels(path, runs_of(classes, 2), classes.shape, {**ABOUT, "pixel_size_um": None})
+    write_labels(path, numbered(classes), {**ABOUT, "pixel_size_um": None}, tiled=False)
     with tifffile.TiffFile(path) as tif:
         assert tif.pages.first.dtype == np.uint32
         assert tif.pages.first.tags["ResolutionUnit"].value == 1
@@ -82,11 +87,11 @@ def test_a_label_image_of_more_than_65535_particles(tmp_path: Path) -> None:
 
 
 def test_geojson_is_valid_and_is_the_label_image(
-    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs, numbers: NDArray[Any]
+    tmp_path: Path, classes: NDArray[np.uint8], particles: Numbered, numbers: NDArray[Any]
 ) -> None:
     path = tmp_path / "a_particles.geojson"
     areas = [float(number) for number in np.bincount(numbers.ravel())[1:]]
-    write_geojson(path, runs, PAPER_PHASES, ABOUT, {"area_px": areas})
+    write_geojson(path, particles, PAPER_PHASES, ABOUT, {"area_px": areas})
     document = json.loads(path.read_bytes())
     assert document["type"] == "FeatureCollection"
     assert document["hptl_deploy"] == ABOUT
@@ -121,7 +126,7 @@ def rings(found: dict[str, Any]) -> list[Any]:
 def test_a_measurement_that_is_unknown_is_left_out(tmp_path: Path) -> None:
     classes = np.array([[1, 0, 1]], np.uint8)
     path = tmp_path / "a.geojson"
-    write_geojson(path, runs_of(classes, 3), PAPER_PHASES, ABOUT, {"area_um2": [None, 2.5]})
+    write_geojson(path, numbered(classes), PAPER_PHASES, ABOUT, {"area_um2": [None, 2.5]})
     first, second = json.loads(path.read_text())["features"]
     assert "measurements" not in first["properties"]
     assert second["properties"]["measurements"] == {"area_um2": 2.5}
@@ -136,10 +141,10 @@ def mask_of(region: roifile.ImagejRoi, shape: tuple[int, int]) -> NDArray[np.boo
 
 
 def test_regions_are_the_label_image(
-    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs, numbers: NDArray[Any]
+    tmp_path: Path, classes: NDArray[np.uint8], particles: Numbered, numbers: NDArray[Any]
 ) -> None:
     path = tmp_path / "a_particles.zip"
-    write_rois(path, runs, classes.shape, PAPER_PHASES)
+    write_rois(path, particles, PAPER_PHASES)
     regions = roifile.roiread(path)
     assert isinstance(regions, list)
     assert len(regions) == numbers.max()
@@ -167,7 +172,7 @@ def test_regions_far_from_the_corner(tmp_path: Path) -> None:
     classes[:3, -3:] = 2
     classes[1, -2] = 0
     path = tmp_path / "a.zip"
-    write_rois(path, runs_of(classes, 3), (4, LARGEST_SIDE), PAPER_PHASES)
+    write_rois(path, numbered(classes), PAPER_PHASES)
     regions = roifile.roiread(path)
     assert isinstance(regions, list)
     np.testing.assert_array_equal(mask_of(regions[0], classes.shape), classes == 2)
@@ -175,9 +180,9 @@ def test_regions_far_from_the_corner(tmp_path: Path) -> None:
 
 
 def test_regions_beyond_what_imagej_can_say(tmp_path: Path) -> None:
-    runs = runs_of(np.zeros((1, 1), np.uint8), 3)
+    particles = numbered(np.zeros((10, 60_536), np.uint8))
     with pytest.raises(MicrographError) as caught:
-        write_rois(tmp_path / "a.zip", runs, (10, 60_536), PAPER_PHASES)
+        write_rois(tmp_path / "a.zip", particles, PAPER_PHASES)
     assert str(caught.value) == (
         "60536 x 10 px: ImageJ's regions reach to 60535 px. Leave rois out of --also for this "
         "micrograph"
@@ -185,22 +190,22 @@ def test_regions_beyond_what_imagej_can_say(tmp_path: Path) -> None:
 
 
 def test_the_same_particles_are_the_same_bytes(
-    tmp_path: Path, classes: NDArray[np.uint8], runs: Runs
+    tmp_path: Path, classes: NDArray[np.uint8], particles: Numbered
 ) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        write_labels(folder / "labels", runs, classes.shape, ABOUT)
-        write_geojson(folder / "geojson", runs, PAPER_PHASES, ABOUT)
-        write_rois(folder / "rois", runs, classes.shape, PAPER_PHASES)
+        write_labels(folder / "labels", particles, ABOUT, tiled=False)
+        write_geojson(folder / "geojson", particles, PAPER_PHASES, ABOUT)
+        write_rois(folder / "rois", particles, PAPER_PHASES)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
 def test_a_page_without_particles(tmp_path: Path) -> None:
-    runs = runs_of(np.zeros((5, 6), np.uint8), 3)
-    write_labels(tmp_path / "a.tif", runs, (5, 6), ABOUT)
-    write_geojson(tmp_path / "a.geojson", runs, PAPER_PHASES, ABOUT)
-    write_rois(tmp_path / "a.zip", runs, (5, 6), PAPER_PHASES)
+    particles = numbered(np.zeros((5, 6), np.uint8))
+    write_labels(tmp_path / "a.tif", particles, ABOUT, tiled=False)
+    write_geojson(tmp_path / "a.geojson", particles, PAPER_PHASES, ABOUT)
+    write_rois(tmp_path / "a.zip", particles, PAPER_PHASES)
     assert not tifffile.imread(tmp_path / "a.tif").any()
     assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
     assert zipfile.ZipFile(tmp_path / "a.zip").namelist() == []

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import roifile
 import tensorstore
 import tifffile
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 from skimage.measure import label
 
 from hptl_deploy.engines import Engine
 from hptl_deploy.files import files_of, size_of
+from hptl_deploy.measurement.runs import label_image, runs_of
 from hptl_deploy.outputs import ome_zarr
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation.ledger import read_entries
@@ -113,11 +116,21 @@ def test_a_mosaic_is_the_whole_pages(
 ) -> None:
     pixels = colours()
     source = save_tiff(tmp_path / "in" / "m.tif", pixels)
-    options = SegmentOptions(source, tmp_path / "out", confidence=True, also=(word,))
+    also = ("labels", "qupath", "rois", word)
+    options = SegmentOptions(source, tmp_path / "out", confidence=True, also=also)
     out = segment(options, seeing).out
-    for name, expected in zip(("classes", "confidence"), whole(seeing, pixels), strict=True):
+    classes, _ = whole(seeing, pixels)
+    expected = label_image(runs_of(classes, 3), classes.shape)
+    np.testing.assert_array_equal(tifffile.imread(out / "m_particles.tif"), expected)
+    features = json.loads((out / "m_particles.geojson").read_text())["features"]
+    shapes = [(one["geometry"], int(one["properties"]["name"])) for one in features]
+    np.testing.assert_array_equal(rasterize(shapes, classes.shape, dtype=np.int32), expected)
+    regions = roifile.roiread(out / "m_particles.zip")
+    assert isinstance(regions, list)
+    assert len(regions) == len(features) == expected.max()
+    for name, pixel_map in zip(("classes", "confidence"), whole(seeing, pixels), strict=True):
         for level in (0, 1, 2):
             path = out / f"m_{name}.ome.zarr" / str(level)
             spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
             found = tensorstore.open(spec, read=True).result().read().result()
-            np.testing.assert_array_equal(found, expected[:: 2**level, :: 2**level])
+            np.testing.assert_array_equal(found, pixel_map[:: 2**level, :: 2**level])

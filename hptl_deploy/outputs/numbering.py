@@ -1,0 +1,155 @@
+"""The particles of a page, numbered as in the particle table, from a class map that comes in bands.
+
+Numbers follow the particles' first pixels, so they are known only when the last band has been seen.
+The map is therefore gone through once for the numbers, of which one is kept for each particle of
+each band, and again for each format; what is in memory meanwhile is a band and the particles that
+reach beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hptl_deploy.measurement.runs import RowRuns, Runs, runs_of, touching
+from hptl_deploy.segmentation.mosaics.band import BandedRows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Group:
+    """Particles that are complete."""
+
+    runs: Runs
+    """Of all of them, rows from the top of the page; particles are places in `numbers`."""
+    numbers: NDArray[np.int32]
+    """Their numbers, ascending, from 0."""
+
+
+class Numbered:
+    """The particles of a page, for as many formats as there are."""
+
+    def __init__(self, classes: BandedRows, phases: int) -> None:
+        """`classes` is a class map of `phases` phases; it is read here, and for every format."""
+        self._banded, self._rows = classes
+        self._phases = phases
+        self._kept: Runs | None = None
+        self._numbers, self._first = self._look()
+        self.count = int(self._numbers.max(initial=-1)) + 1
+        """Of all particles."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the page."""
+        return self._banded.shape(0)
+
+    def bands(self) -> Iterator[tuple[int, Runs]]:
+        """Rows and runs of every band; the runs' rows begin at 0, their particles are numbers."""
+        for index, (height, runs) in enumerate(self._local()):
+            particle = self._numbers[self._first[index] + runs.particle]
+            yield height, replace(runs, particle=particle, count=self.count)
+
+    def groups(self) -> Iterator[Group]:
+        """All particles, each when its last row has come."""
+        top, page = 0, self.shape[0]
+        waiting = _none()
+        for height, band in self.bands():
+            below = replace(band, row=band.row + np.int32(top))
+            top += height
+            runs = _together(waiting, below)
+            grows = np.zeros(self.count, np.bool_)
+            if top < page:
+                grows[runs.particle[runs.row == top - 1]] = True
+            waits = grows[runs.particle]
+            waiting = _at(runs, waits)
+            closed = _at(runs, ~waits)
+            numbers, place = np.unique(closed.particle, return_inverse=True)
+            if len(numbers):
+                particle = place.astype(np.int32)
+                yield Group(replace(closed, particle=particle, count=len(numbers)), numbers)
+
+    def _local(self) -> Iterator[tuple[int, Runs]]:
+        """Rows of every band, and its runs as if it were a page."""
+        if self._kept is not None:
+            yield self.shape[0], self._kept
+            return
+        for rows in self._rows(0):
+            runs = runs_of(rows, self._phases)
+            if len(rows) == self.shape[0]:
+                self._kept = runs  # all there is
+            yield len(rows), runs
+
+    def _look(self) -> tuple[NDArray[np.int32], list[int]]:
+        """Number of every particle of every band, and where each band's begin among them."""
+        first: list[int] = []
+        joints: list[NDArray[np.int64]] = [np.empty((2, 0), np.int64)]
+        count, above, ids = 0, _none(), np.empty(0, np.int64)
+        for height, runs in self._local():
+            top, last = runs.row == 0, runs.row == height - 1
+            upper, lower = touching_runs(above, _at(runs, top))
+            joints.append(np.stack([ids[upper], count + runs.particle[top][lower]]))
+            above = replace(_at(runs, last), row=np.full(int(last.sum()), -1, np.int32))
+            ids = count + runs.particle[last].astype(np.int64)
+            first.append(count)
+            count += runs.count
+        return _joined(np.concatenate(joints, axis=1), count), first
+
+
+def touching_runs(one: Runs, other: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of runs of one phase, and of those a row below, that share a side or a corner."""
+    upper, lower = touching(_plain(one), _plain(other), 1)
+    same = one.phase[upper] == other.phase[lower]
+    return upper[same], lower[same]
+
+
+def _plain(runs: Runs) -> RowRuns:
+    sure = np.zeros(len(runs.row), np.uint32)
+    return RowRuns(runs.row, runs.start, runs.end, runs.phase, sure)
+
+
+def _joined(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+    """Numbers of `count` pieces of which `pairs` [2, P] belong together, by their first pieces.
+
+    Pieces are in scan order already, band by band.
+    """
+    if not count:
+        return np.empty(0, np.int32)
+    graph = coo_array((np.ones(pairs.shape[1], np.bool_), tuple(pairs)), (count, count))
+    _, label = connected_components(graph, directed=False)
+    _, first, place = np.unique(label, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first)).astype(np.int32)[place]
+
+
+def _none() -> Runs:
+    places = np.empty(0, np.int32)
+    return Runs(places, places, places, np.empty(0, np.uint8), places, 0)
+
+
+def _at(runs: Runs, places: NDArray[np.bool_]) -> Runs:
+    return Runs(
+        runs.row[places],
+        runs.start[places],
+        runs.end[places],
+        runs.phase[places],
+        runs.particle[places],
+        runs.count,
+    )
+
+
+def _together(one: Runs, other: Runs) -> Runs:
+    """Both; `other` begins below `one`."""
+    return Runs(
+        np.concatenate([one.row, other.row]),
+        np.concatenate([one.start, other.start]),
+        np.concatenate([one.end, other.end]),
+        np.concatenate([one.phase, other.phase]),
+        np.concatenate([one.particle, other.particle]),
+        other.count,
+    )
