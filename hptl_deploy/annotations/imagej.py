@@ -1,7 +1,7 @@
 """ImageJ's regions: NAME.roi or NAME.zip (also RoiSet_NAME.zip) beside the image NAME.
 
-The class is the region's name, `Mg2Si` or numbered `Mg2Si-3`, else its group: 1 is the
-phase after the first, as 0 means no group.
+The class is the region's name, `Mg2Si` or numbered `Mg2Si-3` or `0003 mg2si`, else its group: 1 is
+the phase after the first, as 0 means no group.
 """
 
 from __future__ import annotations
@@ -128,4 +128,5 @@ def _shape(member_name: str, content: bytes, file: str) -> Shape:
             f"{where}: is a {kind.name.lower()}, which has no area; expected a polygon, freehand, "
             "traced, rectangle or oval region"
         )
-    return Shape(where, (name, re.sub(r"[-_ ]*\d+$", "", name)), rings, group=int(roi.group))
+    labels = (name, re.sub(r"[-_ ]*\d+$", "", name), re.sub(r"^\d+[-_ ]+", "", name))
+    return Shape(where, labels, rings, group=int(roi.group))

@@ -309,6 +309,13 @@ def test_imagej_regions(tmp_path: Path, name: str) -> None:
     assert np.array_equal(labels[12:] == 2, oval < 1)
 
 
+@pytest.mark.parametrize("name", ["Fe", "fe-12", "0012 fe", "12_Fe-containing phase"])
+def test_imagej_names_with_numbers(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "in"
+    roi_set(source, bounded(roifile.ROI_TYPE.RECT, name, 3, 4, 13, 9))
+    assert np.array_equal(imported(source), painted((3, 4, 13, 9, 2)))
+
+
 def test_imagej_problems(tmp_path: Path) -> None:
     kinds = roifile.ROI_TYPE
     source = roi_set(

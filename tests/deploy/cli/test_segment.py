@@ -182,3 +182,21 @@ def test_an_unknown_precision_is_refused(
     source = folder_of(tmp_path / "in", 1)
     assert segment(source, models, "--precision", "a/b") == 2
     assert "--precision a/b: expected fp32, fp16, int8" in capsys.readouterr().err
+
+
+def test_further_formats_are_asked_for_by_words(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder_of(tmp_path / "in", 1)
+    assert segment(source, models, "--also", "labels, qupath", "--also", "rois") == 0
+    names = {path.name for path in (tmp_path / "in-segmented").glob("*_particles.*")}
+    assert {"m00_particles.tif", "m00_particles.geojson", "m00_particles.zip"} <= names
+    capsys.readouterr()
+    assert segment(source, models, "--also", "labels,fiji") == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(
+            "--also fiji: expected one or more of labels, qupath, rois, ome-zarr, ome-zarr-0.4"
+        )
+    )

@@ -12,12 +12,14 @@ import pytest
 import roifile
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 from rasterio.features import rasterize
 from shapely.geometry import shape as geometry
 from shapely.validation import explain_validity
 from skimage.draw import polygon2mask
 from skimage.measure import label
 
+from hptl_deploy.annotations import import_annotations
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.outputs.geojson import write_geojson
 from hptl_deploy.outputs.labels import write_labels
@@ -25,6 +27,8 @@ from hptl_deploy.outputs.numbering import Numbered
 from hptl_deploy.outputs.ome_zarr import banded_rows
 from hptl_deploy.outputs.rois import LARGEST_SIDE, write_rois
 from hptl_deploy.phases import PAPER_PHASES
+from hptl_deploy.segmentation.classmap import write_class_map, write_confidence
+from support.annotated import picture
 from support.drawings import blobs
 
 ABOUT = {"model": "demo", "model_sha256": "0" * 64, "pixel_size_um": 0.25}
@@ -209,3 +213,48 @@ def test_a_page_without_particles(tmp_path: Path) -> None:
     assert not tifffile.imread(tmp_path / "a.tif").any()
     assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
     assert zipfile.ZipFile(tmp_path / "a.zip").namelist() == []
+
+
+@pytest.mark.parametrize("kind", ["classes", "confidence", "labels"])
+def test_tiffs_keep_to_what_imagej_opens(
+    tmp_path: Path, classes: NDArray[np.uint8], particles: Numbered, kind: str
+) -> None:
+    """By ij.io.TiffDecoder and FileOpener, which Fiji opens a TIFF with."""
+    path = tmp_path / "a.tif"
+    if kind == "classes":
+        write_class_map(path, classes, PAPER_PHASES, ABOUT)
+    elif kind == "confidence":
+        write_confidence(path, classes, ABOUT)
+    else:
+        write_labels(path, particles, ABOUT, tiled=False)
+    with tifffile.TiffFile(path) as tif:
+        page = tif.pages.first
+        assert not tif.is_bigtiff
+        assert not page.is_tiled
+        assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+        assert page.samplesperpixel == 1
+        assert page.bitspersample in (8, 16)
+        if kind == "classes":
+            assert page.tags["ColorMap"].count == 768
+        # Centimetres become micrometres up to 10 um per pixel, unless ImageJ wrote the file.
+        assert page.tags["ResolutionUnit"].value == tifffile.RESUNIT.CENTIMETER
+        over, under = page.tags["XResolution"].value
+        assert under / over * 1e4 == pytest.approx(0.25)
+        assert not page.description.startswith("ImageJ")
+
+
+@pytest.mark.parametrize(("format_name", "name"), [("qupath", "a.geojson"), ("imagej", "a.zip")])
+def test_annotate_imports_what_was_written(
+    tmp_path: Path, classes: NDArray[np.uint8], format_name: str, name: str
+) -> None:
+    """Outlines that were corrected elsewhere can be learned from."""
+    known = np.where(classes == 255, 0, classes).astype(np.uint8)
+    particles = numbered(known)
+    picture(tmp_path / "in" / "a.png", *known.shape)
+    if format_name == "qupath":
+        write_geojson(tmp_path / "in" / name, particles, PAPER_PHASES, ABOUT)
+    else:
+        write_rois(tmp_path / "in" / name, particles, PAPER_PHASES)
+    import_annotations(tmp_path / "in", tmp_path / "out", format_name=format_name)
+    with Image.open(tmp_path / "out" / "labels" / "a.png") as labels:
+        np.testing.assert_array_equal(np.asarray(labels), known)
