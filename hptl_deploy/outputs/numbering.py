@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_AT_ONCE = 1 << 18
+"""Runs of a group, about."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Particles that are complete."""
@@ -69,11 +73,7 @@ class Numbered:
                 grows[runs.particle[runs.row == top - 1]] = True
             waits = grows[runs.particle]
             waiting = _at(runs, waits)
-            closed = _at(runs, ~waits)
-            numbers, place = np.unique(closed.particle, return_inverse=True)
-            if len(numbers):
-                particle = place.astype(np.int32)
-                yield Group(replace(closed, particle=particle, count=len(numbers)), numbers)
+            yield from _groups(_at(runs, ~waits))
 
     def _local(self) -> Iterator[tuple[int, Runs]]:
         """Rows of every band, and its runs as if it were a page."""
@@ -100,6 +100,19 @@ class Numbered:
             first.append(count)
             count += runs.count
         return _joined(np.concatenate(joints, axis=1), count), first
+
+
+def _groups(runs: Runs) -> Iterator[Group]:
+    """Complete particles in order, some at a time: outlines take many times their runs' room."""
+    numbers, place = np.unique(runs.particle, return_inverse=True)
+    behind = np.cumsum(np.bincount(place, minlength=len(numbers)))
+    share = (behind - 1) // _AT_ONCE
+    for one in np.unique(share):
+        within = share[place] == one
+        first = int(np.argmax(share == one))
+        particle = (place[within] - first).astype(np.int32)
+        chosen = numbers[share == one]
+        yield Group(replace(_at(runs, within), particle=particle, count=len(chosen)), chosen)
 
 
 def touching_runs(one: Runs, other: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

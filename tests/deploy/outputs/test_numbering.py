@@ -74,6 +74,19 @@ def test_a_particle_waits_until_its_last_row_has_come() -> None:
     assert [group.numbers.tolist() for group in groups] == [[1], [2], [0, 3]]
 
 
+def test_many_particles_come_in_several_groups(
+    classes: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    particles = Numbered(banded_rows(classes), 3)
+    (whole,) = particles.groups()
+    expected = plain(list(particles_of(particles)))
+    monkeypatch.setattr("hptl_deploy.outputs.numbering._AT_ONCE", 700)
+    groups = list(particles.groups())
+    assert len(groups) > 5
+    assert np.concatenate([group.numbers for group in groups]).tolist() == whole.numbers.tolist()
+    assert plain(list(particles_of(particles))) == expected
+
+
 @pytest.fixture(scope="module")
 def classes() -> NDArray[np.uint8]:
     drawn = (blobs(600, 300, seed=9) // 86).astype(np.uint8)
