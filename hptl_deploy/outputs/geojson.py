@@ -9,10 +9,12 @@ pixels from the upper left corner, along pixel edges. The file's member `hptl_de
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hptl_deploy.measurement.particles import Particles
 from hptl_deploy.outputs.numbering import Numbered
 from hptl_deploy.outputs.outlines import Part, particles_of
 
@@ -28,23 +30,23 @@ def write_geojson(
     particles: Numbered,
     phases: Sequence[Phase],
     description: dict[str, Any],
-    measurements: Mapping[str, Sequence[float | None]] | None = None,
+    figures: Particles | None,
 ) -> None:
     """Write the particles of a page; `description` is `classmap.describe`'s.
 
-    `measurements` has columns, one value per particle in their order; None leaves one out.
-    Raises OSError.
+    `figures` are what was measured of them, in the same order; those that a particle lacks are
+    left out. Raises OSError.
     """
-    columns = measurements or {}
+    columns = {} if figures is None else _columns(figures, description["pixel_size_um"])
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.write(f'{{"type":"FeatureCollection","hptl_deploy":{_json(description)},"features":[')
         comma = ""
         for number, index, parts in particles_of(particles):
             phase = phases[index]
             values = {
-                name: value
+                name: float(f"{value:.6g}")
                 for name, column in columns.items()
-                if (value := column[number - 1]) is not None
+                if not math.isnan(value := column[number - 1])
             }
             properties = {
                 "objectType": "detection",
@@ -56,6 +58,21 @@ def write_geojson(
             file.write(f"{comma}\n{_json(feature)}")
             comma = ","
         file.write("\n]}\n")
+
+
+def _columns(figures: Particles, pixel_size_um: float | None) -> dict[str, NDArray[Any]]:
+    """Some of the particle table's columns, under its names; in px where the scale is unknown."""
+    unit, size = ("px", 1.0) if pixel_size_um is None else ("um", pixel_size_um)
+    area = "area_px" if pixel_size_um is None else "area_um2"
+    return {
+        area: figures.area * size**2,
+        f"equivalent_diameter_{unit}": figures.equivalent_diameter * size,
+        f"max_feret_{unit}": figures.max_feret * size,
+        f"min_feret_{unit}": figures.min_feret * size,
+        "aspect_ratio": figures.aspect_ratio,
+        "circularity": figures.circularity,
+        "mean_confidence": figures.mean_confidence,
+    }
 
 
 def _geometry(parts: list[Part]) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from hptl_deploy.errors import EnvironmentLacks, UsageError
+from hptl_deploy.errors import EnvironmentLacks, MicrographError, UsageError
 
 LABELS, QUPATH, ROIS = "labels", "qupath", "rois"
 ZARR, ZARR_04 = "ome-zarr", "ome-zarr-0.4"
 
 KINDS = (LABELS, QUPATH, ROIS, ZARR, ZARR_04)
+
+LARGEST_ROI_SIDE = 60535
+"""Of a page, in px: ImageJ takes a region's place for 16 bits, unsigned from -5001 downwards."""
 
 ZARR_VERSIONS = {ZARR: "0.5", ZARR_04: "0.4"}
 """Of OME-Zarr."""
@@ -41,4 +44,13 @@ def check_also(words: Iterable[str]) -> None:
         raise UsageError(
             f"--also {ZARR},{ZARR_04}: both would have the same names",
             hint=f"Ask for one: {ZARR} is version 0.5, for programs that read Zarr 3",
+        )
+
+
+def check_page(words: Collection[str], height: int, width: int) -> None:
+    """Raise MicrographError, before it is segmented, for a page that a format has no form for."""
+    if ROIS in words and max(height, width) > LARGEST_ROI_SIDE:
+        raise MicrographError(
+            f"{width} x {height} px: ImageJ's regions reach to {LARGEST_ROI_SIDE} px",
+            hint="Leave rois out of --also for this micrograph",
         )

@@ -1,8 +1,7 @@
 """Particles as a set of ImageJ regions: a zip of one .roi file per particle.
 
 A particle of one part without holes is a traced region, like one of ImageJ's wand; any other a
-composite one. Coordinates run along pixel edges and are whole numbers. ImageJ takes those of a
-region's corner for 16 bits, unsigned where they are not slightly negative (-5000 to 60535).
+composite one. Coordinates run along pixel edges and are whole numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hptl_deploy.errors import MicrographError
 from hptl_deploy.outputs.numbering import Numbered
 from hptl_deploy.outputs.outlines import Part, particles_of
 
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hptl_deploy.phases import Phase
-
-LARGEST_SIDE = 60535
-"""Of a page, in px."""
 
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 """Of java.awt.geom.PathIterator."""
@@ -34,14 +29,8 @@ _LEVEL = 6
 def write_rois(path: Path, particles: Numbered, phases: Sequence[Phase]) -> None:
     """Write the particles of a page, named by number and phase: `0001 mg2si`.
 
-    Raises MicrographError for a page that ImageJ's regions have no numbers for, and OSError.
+    No side of the page is longer than `kinds.LARGEST_ROI_SIDE`. Raises OSError.
     """
-    shape = particles.shape
-    if max(shape) > LARGEST_SIDE:
-        raise MicrographError(
-            f"{shape[1]} x {shape[0]} px: ImageJ's regions reach to {LARGEST_SIDE} px",
-            hint="Leave rois out of --also for this micrograph",
-        )
     with zipfile.ZipFile(path, "w") as archive:
         for number, index, parts in particles_of(particles):
             phase = phases[index]

@@ -14,6 +14,7 @@ from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
+from hptl_deploy.outputs.kinds import check_page
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
@@ -101,6 +102,7 @@ class Reader:
                     return
 
     def _page_of(self, job: Job, page: Page, number: int, pages: int) -> PageOf:
+        check_page(self.options.also, page.height, page.width)
         plan = self.memory.plan(page.height, page.width, self.engine.capacity, self.options.tile)
         return PageOf(job, number, pages, plan, self._calibration(page))
 

@@ -24,7 +24,7 @@ from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inputs.naming import page_base
 from hptl_deploy.segmentation.items import Failed, Job, Kept, PageOf, Skipped, Solved, reason
 from hptl_deploy.segmentation.measuring import particle_row, particle_writers
-from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
+from hptl_deploy.segmentation.mosaics.mosaic import Mosaic, Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.overlay import write_overlay
 from hptl_deploy.tiling import Region
@@ -118,7 +118,8 @@ class Writer:
         found = measure_particles(solved.classes, solved.confidence) if asked else None
         about, base = self._about(of), self._base(of)
         writers = self._writers(solved, base, about)
-        outputs = self._write(writers | particle_writers(found, of, base, phases, about))
+        writers |= particle_writers(found, of, base, phases, about)
+        outputs = self._write(writers | self._further(of, found, solved))
         self._enter(of, outputs, measured, found)
 
     def _band_done(self, of: PageOf, area: Region, *, now: bool) -> None:
@@ -129,15 +130,11 @@ class Writer:
         about, phases = self._about(of), self.engine.model.card.phases
         base = self._base(of)
         writers = mosaic.writers(base, phases, about, self.options.overlay)
-        if self.options.also:
-            from hptl_deploy.outputs.writers import banded_writers
-
-            maps = (mosaic.classes(), mosaic.confidence())
-            writers |= banded_writers(self.options.also, base, *maps, phases, about)
         try:
             measured = mosaic.tally().field(phases)
             found, grid = mosaic.measured.particles(), mosaic.measured.fields()
-            outputs = self._write(writers | particle_writers(found, of, base, phases, about))
+            writers |= particle_writers(found, of, base, phases, about)
+            outputs = self._write(writers | self._further(of, found, mosaic))
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
@@ -182,12 +179,20 @@ class Writer:
             writers[f"{base}_overlay.{kind}"] = lambda path: write_overlay(
                 path, pixels, classes, phases, kind, about
             )
-        if self.options.also:
-            from hptl_deploy.outputs.writers import frame_writers
-
-            shown = confidence if self.options.confidence else None
-            writers |= frame_writers(self.options.also, base, classes, shown, phases, about)
         return writers
+
+    def _further(self, of: PageOf, found: PageParticles | None, source: Solved | Mosaic) -> Outputs:
+        """The formats of --also."""
+        if not self.options.also:
+            return {}
+        from hptl_deploy.outputs.writers import further_writers, maps_of
+
+        page = maps_of(source, confidence=self.options.confidence)
+        noise = self.options.particles and found is None
+        particles = None if found is None else found.particles
+        base, phases, about = self._base(of), self.engine.model.card.phases, self._about(of)
+        also = self.options.also
+        return further_writers(also, base, page, phases, about, particles, noise=noise)
 
     def _write(self, writers: Outputs) -> dict[str, int]:
         """Each result whole or not at all; sizes by name. On an error none of them stays."""

@@ -31,7 +31,6 @@ from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import sha256_json, write_bytes, write_json
 from hptl_deploy.measurement.fields import Tally
 from hptl_deploy.segmentation.items import Job, PageOf, Solved
-from hptl_deploy.segmentation.mosaics.measured import Measured, damaged_band
 from hptl_deploy.segmentation.mosaics.band import (
     BandedMap,
     BandedRows,
@@ -39,6 +38,7 @@ from hptl_deploy.segmentation.mosaics.band import (
     encode_band,
     read_rows,
 )
+from hptl_deploy.segmentation.mosaics.measured import Measured, damaged_band
 from hptl_deploy.segmentation.mosaics.tiff import write_class_mosaic, write_confidence_mosaic
 from hptl_deploy.segmentation.overlay import write_overlay
 from hptl_deploy.tiling import FramePlan, Region

@@ -42,6 +42,7 @@ def command(document: Document, shard: Shard, out: Path) -> str:
         words += ["--overlay", settings["overlay"]]
     words += ["--confidence"] * bool(settings["confidence"])
     words += ["--no-particles"] * (not settings["particles"])
+    words += ["--also", ",".join(settings["also"])] if settings["also"] else []
     for option, value in (("--split", document["split"]), ("--tile", settings["tile"])):
         words += [] if value is None else [option, str(value)]
     return shlex.join(words)

@@ -18,14 +18,16 @@ from shapely.geometry import shape as geometry
 from shapely.validation import explain_validity
 from skimage.draw import polygon2mask
 from skimage.measure import label
+from skimage.morphology import dilation
 
 from hptl_deploy.annotations import import_annotations
-from hptl_deploy.errors import MicrographError
+from hptl_deploy.measurement.particles import measure_particles
 from hptl_deploy.outputs.geojson import write_geojson
+from hptl_deploy.outputs.kinds import LARGEST_ROI_SIDE
 from hptl_deploy.outputs.labels import write_labels
 from hptl_deploy.outputs.numbering import Numbered
 from hptl_deploy.outputs.ome_zarr import banded_rows
-from hptl_deploy.outputs.rois import LARGEST_SIDE, write_rois
+from hptl_deploy.outputs.rois import write_rois
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.segmentation.classmap import write_class_map, write_confidence
 from support.annotated import picture
@@ -94,8 +96,10 @@ def test_geojson_is_valid_and_is_the_label_image(
     tmp_path: Path, classes: NDArray[np.uint8], particles: Numbered, numbers: NDArray[Any]
 ) -> None:
     path = tmp_path / "a_particles.geojson"
-    areas = [float(number) for number in np.bincount(numbers.ravel())[1:]]
-    write_geojson(path, particles, PAPER_PHASES, ABOUT, {"area_px": areas})
+    confidence = np.full_like(classes, 51)
+    measured = measure_particles(classes, confidence)
+    assert measured is not None
+    write_geojson(path, particles, PAPER_PHASES, ABOUT, measured.particles)
     document = json.loads(path.read_bytes())
     assert document["type"] == "FeatureCollection"
     assert document["hptl_deploy"] == ABOUT
@@ -108,7 +112,11 @@ def test_geojson_is_valid_and_is_the_label_image(
         about = feature["properties"]
         assert about["objectType"] == "detection"
         assert about["name"] == str(number)
-        assert about["measurements"] == {"area_px": outline.area}
+        figures = about["measurements"]
+        assert figures["area_um2"] == pytest.approx(outline.area * 0.25**2, rel=1e-5)
+        assert figures["mean_confidence"] == 0.2
+        cut_or_small = "max_feret_um" not in figures
+        assert cut_or_small == (outline.area < 100 or touches(numbers == number, classes))
         phase = PAPER_PHASES[classes[numbers == number][0]]
         assert about["classification"] == {"name": phase.name, "color": list(phase.colour)}
         for ring in rings(feature["geometry"]):
@@ -127,13 +135,33 @@ def rings(found: dict[str, Any]) -> list[Any]:
     return [ring for polygon in polygons for ring in polygon]
 
 
-def test_a_measurement_that_is_unknown_is_left_out(tmp_path: Path) -> None:
-    classes = np.array([[1, 0, 1]], np.uint8)
+def touches(mask: NDArray[np.bool_], classes: NDArray[np.uint8]) -> bool:
+    """The border of the page, or what is left out."""
+    outside = np.pad(classes == 255, 1, constant_values=True)
+    return bool((dilation(np.pad(mask, 1), np.ones((3, 3))) & outside).any())
+
+
+def test_without_a_pixel_size_figures_are_in_pixels(tmp_path: Path) -> None:
+    classes = np.zeros((30, 40), np.uint8)
+    classes[5:17, 4:24] = 1
     path = tmp_path / "a.geojson"
-    write_geojson(path, numbered(classes), PAPER_PHASES, ABOUT, {"area_um2": [None, 2.5]})
-    first, second = json.loads(path.read_text())["features"]
-    assert "measurements" not in first["properties"]
-    assert second["properties"]["measurements"] == {"area_um2": 2.5}
+    measured = measure_particles(classes, np.full_like(classes, 255))
+    assert measured is not None
+    about = {**ABOUT, "pixel_size_um": None}
+    write_geojson(path, numbered(classes), PAPER_PHASES, about, measured.particles)
+    (feature,) = json.loads(path.read_text())["features"]
+    figures = feature["properties"]["measurements"]
+    assert figures["area_px"] == 240
+    assert figures["min_feret_px"] == pytest.approx(12)
+    assert figures["aspect_ratio"] == pytest.approx(20 / 12, rel=1e-5)
+    assert not any(name.endswith(("_um", "_um2")) for name in figures)
+
+
+def test_particles_that_were_not_measured_have_no_figures(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    write_geojson(path, numbered(np.ones((3, 4), np.uint8)), PAPER_PHASES, ABOUT, None)
+    (feature,) = json.loads(path.read_text())["features"]
+    assert "measurements" not in feature["properties"]
 
 
 def mask_of(region: roifile.ImagejRoi, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -171,7 +199,7 @@ def test_regions_are_the_label_image(
 
 
 def test_regions_far_from_the_corner(tmp_path: Path) -> None:
-    classes = np.zeros((4, LARGEST_SIDE), np.uint8)
+    classes = np.zeros((4, LARGEST_ROI_SIDE), np.uint8)
     classes[1:3, 40_000:40_010] = 1
     classes[:3, -3:] = 2
     classes[1, -2] = 0
@@ -183,23 +211,13 @@ def test_regions_far_from_the_corner(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mask_of(regions[1], classes.shape), classes == 1)
 
 
-def test_regions_beyond_what_imagej_can_say(tmp_path: Path) -> None:
-    particles = numbered(np.zeros((10, 60_536), np.uint8))
-    with pytest.raises(MicrographError) as caught:
-        write_rois(tmp_path / "a.zip", particles, PAPER_PHASES)
-    assert str(caught.value) == (
-        "60536 x 10 px: ImageJ's regions reach to 60535 px. Leave rois out of --also for this "
-        "micrograph"
-    )
-
-
 def test_the_same_particles_are_the_same_bytes(
     tmp_path: Path, classes: NDArray[np.uint8], particles: Numbered
 ) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         write_labels(folder / "labels", particles, ABOUT, tiled=False)
-        write_geojson(folder / "geojson", particles, PAPER_PHASES, ABOUT)
+        write_geojson(folder / "geojson", particles, PAPER_PHASES, ABOUT, None)
         write_rois(folder / "rois", particles, PAPER_PHASES)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
@@ -208,7 +226,7 @@ def test_the_same_particles_are_the_same_bytes(
 def test_a_page_without_particles(tmp_path: Path) -> None:
     particles = numbered(np.zeros((5, 6), np.uint8))
     write_labels(tmp_path / "a.tif", particles, ABOUT, tiled=False)
-    write_geojson(tmp_path / "a.geojson", particles, PAPER_PHASES, ABOUT)
+    write_geojson(tmp_path / "a.geojson", particles, PAPER_PHASES, ABOUT, None)
     write_rois(tmp_path / "a.zip", particles, PAPER_PHASES)
     assert not tifffile.imread(tmp_path / "a.tif").any()
     assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
@@ -252,7 +270,7 @@ def test_annotate_imports_what_was_written(
     particles = numbered(known)
     picture(tmp_path / "in" / "a.png", *known.shape)
     if format_name == "qupath":
-        write_geojson(tmp_path / "in" / name, particles, PAPER_PHASES, ABOUT)
+        write_geojson(tmp_path / "in" / name, particles, PAPER_PHASES, ABOUT, None)
     else:
         write_rois(tmp_path / "in" / name, particles, PAPER_PHASES)
     import_annotations(tmp_path / "in", tmp_path / "out", format_name=format_name)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hptl_deploy.errors import EnvironmentLacks, UsageError
-from hptl_deploy.outputs.kinds import parse_also
+from hptl_deploy.errors import EnvironmentLacks, MicrographError, UsageError
+from hptl_deploy.outputs.kinds import check_page, parse_also
 from hptl_deploy.segmentation import SegmentOptions
 
 
@@ -54,4 +54,15 @@ def test_formats_are_part_of_the_settings() -> None:
     assert (
         more.settings_sha256()
         == SegmentOptions(Path("in"), also=("labels", "rois")).settings_sha256()
+    )
+
+
+def test_a_page_that_imagej_has_no_numbers_for() -> None:
+    check_page(("labels", "rois"), 60_535, 10)
+    check_page(("labels",), 60_536, 10)
+    with pytest.raises(MicrographError) as caught:
+        check_page(("labels", "rois"), 10, 60_536)
+    assert str(caught.value) == (
+        "60536 x 10 px: ImageJ's regions reach to 60535 px. Leave rois out of --also for this "
+        "micrograph"
     )

@@ -100,7 +100,7 @@ def test_formats_of_a_page_in_bands(tmp_path: Path, classes: NDArray[np.uint8]) 
     for name, particles in (("whole", whole), ("bands", bands)):
         (tmp_path / name).mkdir()
         write_labels(tmp_path / name / "a.tif", particles, about, tiled=name == "bands")
-        write_geojson(tmp_path / name / "a.geojson", particles, PAPER_PHASES, about)
+        write_geojson(tmp_path / name / "a.geojson", particles, PAPER_PHASES, about, None)
         write_rois(tmp_path / name / "a.zip", particles, PAPER_PHASES)
     with tifffile.TiffFile(tmp_path / "bands" / "a.tif") as tif:
         assert tif.is_bigtiff

@@ -8,25 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import roifile
 import tensorstore
 import tifffile
 from numpy.typing import NDArray
 from rasterio.features import rasterize
+from shapely.geometry import shape
 from skimage.measure import label
 
 from hptl_deploy.engines import Engine
-from hptl_deploy.files import files_of, size_of
+from hptl_deploy.files import TEMPORARY_SUFFIX, files_of, size_of
 from hptl_deploy.measurement.runs import label_image, runs_of
 from hptl_deploy.outputs import ome_zarr
+from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation.ledger import read_entries
 from support.drawings import blobs, save
 from support.mosaic_runs import colours, save_tiff, whole
 
+PHASES = {phase.key: phase for phase in PAPER_PHASES}
 ALL = ("labels", "qupath", "rois", "ome-zarr")
 NEW = ("m_particles.tif", "m_particles.geojson", "m_particles.zip", "m_classes.ome.zarr")
+ALWAYS = ("m_classes.tif", "m_particles.parquet")
 
 
 def names(out: Path) -> set[str]:
@@ -51,7 +56,7 @@ def test_formats_lie_beside_the_class_map_and_in_the_ledger(
     page: SegmentOptions, engine: Engine
 ) -> None:
     out = segment(replace(page, confidence=True), engine).out
-    assert names(out) == {"m_classes.tif", "m_confidence.tif", "m_confidence.ome.zarr", *NEW}
+    assert names(out) == {*ALWAYS, "m_confidence.tif", "m_confidence.ome.zarr", *NEW}
     (entry,) = read_entries(out)
     assert entry.outputs == {name: size_of(out / name) for name in names(out)}
     assert json.loads((out / "run.json").read_text())["settings"]["also"] == sorted(ALL)
@@ -60,10 +65,35 @@ def test_formats_lie_beside_the_class_map_and_in_the_ledger(
     np.testing.assert_array_equal(
         zarr_map(out / "m_confidence.ome.zarr"), tifffile.imread(out / "m_confidence.tif")
     )
+    check_numbers(out)
     particles = tifffile.imread(out / "m_particles.tif")
     assert particles.max() == label(classes, background=0, connectivity=2).max()
-    features = json.loads((out / "m_particles.geojson").read_text())["features"]
-    assert len(features) == particles.max()
+
+
+def check_numbers(out: Path) -> None:
+    """Particle n of the table is n in every format, with the table's phase, place and area."""
+    particles, classes = (
+        tifffile.imread(out / f"m_{name}.tif") for name in ("particles", "classes")
+    )
+    table = pq.read_table(out / "m_particles.parquet").to_pylist()
+    areas = np.bincount(particles.ravel(), minlength=len(table) + 1)[1:]
+    assert [row["area_px"] for row in table] == areas.tolist()
+    document = json.loads((out / "m_particles.geojson").read_text())
+    features = {int(one["properties"]["name"]): one for one in document["features"]}
+    regions = roifile.roiread(out / "m_particles.zip")
+    assert isinstance(regions, list)
+    names = {region.name: region for region in regions}
+    assert len(features) == len(names) == len(table)
+    for row in table:
+        number, phase = row["particle"], PHASES[row["phase"]]
+        feature, region = features[number], names[f"{number:04d} {row['phase']}"]
+        assert feature["properties"]["classification"]["name"] == phase.name
+        left, top, right, bottom = shape(feature["geometry"]).bounds
+        box = (row["left_px"], row["top_px"], row["right_px"], row["bottom_px"])
+        assert box == (left, top, right, bottom)
+        assert box == (region.left, region.top, region.right, region.bottom)
+        y, x = np.argwhere(particles == number)[0]
+        assert PAPER_PHASES[classes[y, x]] == phase
 
 
 def test_a_run_that_is_started_again_does_nothing(page: SegmentOptions, engine: Engine) -> None:
@@ -87,7 +117,7 @@ def test_what_has_gone_is_made_again(page: SegmentOptions, engine: Engine, missi
 def test_formats_that_are_no_longer_wanted_go(page: SegmentOptions, engine: Engine) -> None:
     out = segment(page, engine).out
     segment(replace(page, also=()), engine)
-    assert names(out) == {"m_classes.tif"}
+    assert names(out) == set(ALWAYS)
 
 
 def test_a_page_that_fails_leaves_no_folder(
@@ -107,7 +137,41 @@ def test_a_page_that_fails_leaves_no_folder(
     monkeypatch.setattr("hptl_deploy.segmentation.run.threads_per_stage", lambda: 1)
     summary = segment(page, engine)
     assert [failure.file for failure in summary.failures] == ["n.tif"]
-    assert names(summary.out) == {"m_classes.tif", *NEW}
+    assert names(summary.out) == {*ALWAYS, *NEW}
+
+
+def test_a_half_written_folder_is_cleared(page: SegmentOptions, engine: Engine) -> None:
+    out = page.out_folder
+    begun = out / f".0123456789abcdef-1{TEMPORARY_SUFFIX}" / "0" / "c"
+    begun.mkdir(parents=True)
+    (begun / "0").write_bytes(b"x")
+    segment(page, engine)
+    assert names(out) == {*ALWAYS, *NEW}
+
+
+def test_of_noise_there_are_no_particles_in_any_format(
+    page: SegmentOptions, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hptl_deploy.measurement.particles.most_runs", lambda pixels: 3)
+    out = segment(page, engine).out
+    assert names(out) == {"m_classes.tif", "m_classes.ome.zarr"}
+
+
+def test_particles_need_not_be_measured(page: SegmentOptions, engine: Engine) -> None:
+    out = segment(replace(page, particles=False), engine).out
+    assert names(out) == {"m_classes.tif", *NEW}
+
+
+def test_a_page_that_has_no_form_is_refused_before_it_is_segmented(
+    page: SegmentOptions, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hptl_deploy.outputs.kinds.LARGEST_ROI_SIDE", 150)
+    (failure,) = segment(page, engine).failures
+    assert (failure.stage, failure.reason) == (
+        "read",
+        "170 x 120 px: ImageJ's regions reach to 150 px. Leave rois out of --also for this "
+        "micrograph",
+    )
 
 
 @pytest.mark.parametrize(("word", "driver"), [("ome-zarr", "zarr3"), ("ome-zarr-0.4", "zarr")])
@@ -125,9 +189,7 @@ def test_a_mosaic_is_the_whole_pages(
     features = json.loads((out / "m_particles.geojson").read_text())["features"]
     shapes = [(one["geometry"], int(one["properties"]["name"])) for one in features]
     np.testing.assert_array_equal(rasterize(shapes, classes.shape, dtype=np.int32), expected)
-    regions = roifile.roiread(out / "m_particles.zip")
-    assert isinstance(regions, list)
-    assert len(regions) == len(features) == expected.max()
+    check_numbers(out)
     for name, pixel_map in zip(("classes", "confidence"), whole(seeing, pixels), strict=True):
         for level in (0, 1, 2):
             path = out / f"m_{name}.ome.zarr" / str(level)
