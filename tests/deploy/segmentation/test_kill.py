@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hptl_deploy.files import TEMPORARY_SUFFIX
+from hptl_deploy.files import TEMPORARY_SUFFIX, files_of
 from hptl_deploy.segmentation.ledger import LEDGER_FILE
 from support.drawings import folder_of
 from support.processes import lines, start, wait_until
@@ -122,3 +122,38 @@ def test_a_second_interrupt_ends_at_once(
     process.communicate(timeout=10)
     assert process.returncode == 130
     check_whole(out, unbroken)
+
+
+@pytest.mark.slow
+def test_formats_that_are_folders_are_whole_or_absent(
+    tmp_path: Path, source: Path, model: Path
+) -> None:
+    words = ("--also", "labels,qupath,rois,ome-zarr-0.4", "--overlay", "none")
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    finish(source, model, whole, *words)
+    chance, unfinished = random.Random(3), 0
+    for _ in range(8):
+        done = lines(out / LEDGER_FILE)
+        with start("segment", source, "--model", model, "--out", out, *words) as process:
+            wait_for_more(out, done, process)
+            time.sleep(chance.uniform(0, 0.05))
+            process.kill()
+            unfinished += process.wait() != 0
+        for path in out.glob("*.ome.zarr"):
+            assert contents(path) == contents(whole / path.name)
+    assert unfinished > 2
+    finish(source, model, out, *words)
+    assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}
+    for path in whole.iterdir():
+        if path.name not in ("run.json", LEDGER_FILE):
+            assert contents(out / path.name) == contents(path)
+
+
+def finish(source: Path, model: Path, out: Path, *words: str) -> None:
+    process = start("segment", source, "--model", model, "--out", out, *words)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    return {one.relative_to(path): one.read_bytes() for one in files_of(path)}

@@ -31,7 +31,7 @@ def test_missing_and_unfinished_shards_and_how_to_run_them(
         save(source / name, blobs(40, 48, seed=1))
     out, path = tmp_path / "out", write_threshold_model(tmp_path / "models")
     settings: dict[str, Any] = {"out": out, "overlay": "png", "confidence": True, "tile": 16}
-    settings["particles"] = False
+    settings |= {"particles": False, "also": ("labels", "ome-zarr")}
     with open_engine(load_model(path), "cpu") as engine:
         for number in (1, 2):
             one(source, engine, number, 4, pixel_size_um=0.5, **settings)
@@ -44,7 +44,8 @@ def test_missing_and_unfinished_shards_and_how_to_run_them(
     def command(number: int) -> str:
         return (
             f"hptl-deploy segment '{source}' --shard {number}/4 --out {out} --model {path} "
-            "--precision fp32 --pixel-size 0.5 --overlay png --confidence --no-particles --tile 16"
+            "--precision fp32 --pixel-size 0.5 --overlay png --confidence --no-particles "
+            "--also labels,ome-zarr --tile 16"
         )
 
     assert problems(out) == [
