@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Collection, Iterable
 
@@ -54,3 +55,13 @@ def check_page(words: Collection[str], height: int, width: int) -> None:
             f"{width} x {height} px: ImageJ's regions reach to {LARGEST_ROI_SIDE} px",
             hint="Leave rois out of --also for this micrograph",
         )
+
+
+def load_libraries(words: Collection[str]) -> None:
+    """Import what they take: up to a second, in which frames would pile up later."""
+    if words:
+        importlib.import_module("hptl_deploy.outputs.writers")
+    if ROIS in words:
+        importlib.import_module("roifile")
+    if not ZARR_VERSIONS.keys().isdisjoint(words):
+        importlib.import_module("zarr")

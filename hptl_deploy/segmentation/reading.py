@@ -14,11 +14,11 @@ from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
-from hptl_deploy.outputs.kinds import check_page
+from hptl_deploy.outputs import kinds
+from hptl_deploy.segmentation import measuring
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
-from hptl_deploy.segmentation.measuring import load_libraries
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
@@ -72,7 +72,8 @@ class Reader:
             yield Skipped(job, entry)
             return
         if self.options.particles:
-            load_libraries()
+            measuring.load_libraries()
+        kinds.load_libraries(self.options.also)
         from hptl_deploy.micrographs import open_micrograph
 
         with self.clock.busy("read"):
@@ -102,7 +103,7 @@ class Reader:
                     return
 
     def _page_of(self, job: Job, page: Page, number: int, pages: int) -> PageOf:
-        check_page(self.options.also, page.height, page.width)
+        kinds.check_page(self.options.also, page.height, page.width)
         plan = self.memory.plan(page.height, page.width, self.engine.capacity, self.options.tile)
         return PageOf(job, number, pages, plan, self._calibration(page))
 
