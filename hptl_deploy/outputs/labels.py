@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hptl_deploy.measurement.runs import label_image
+from hptl_deploy.measurement.runs import Runs, label_image
 from hptl_deploy.outputs.numbering import Numbered
 from hptl_deploy.segmentation.classmap import write_map
 from hptl_deploy.segmentation.mosaics.band import TILE
@@ -31,13 +31,13 @@ def write_labels(
     """
     what = {"content": "number of the particle, 0 elsewhere", **description}
     dtype = np.uint16 if particles.count <= np.iinfo(np.uint16).max else np.uint32
-    bands = _bands(particles, dtype)
     if not tiled:
-        write_map(path, np.concatenate(list(bands)), what, photometric="minisblack")
+        labels = np.concatenate(list(_strips(particles, dtype)))
+        write_map(path, labels, what, photometric="minisblack")
         return
     write_map(
         path,
-        _tiles(bands, dtype),
+        _tiles(particles, dtype),
         what,
         photometric="minisblack",
         shape=particles.shape,
@@ -47,19 +47,28 @@ def write_labels(
     )
 
 
-def _bands(particles: Numbered, dtype: type[np.unsignedinteger[Any]]) -> Iterator[NDArray[Any]]:
+def _strips(particles: Numbered, dtype: type[np.unsignedinteger[Any]]) -> Iterator[NDArray[Any]]:
+    """Rows of the label image from the top, as many at a time as a tile has."""
     for height, runs in particles.bands():
-        yield label_image(runs, (height, particles.shape[1])).astype(dtype, copy=False)
+        for top in range(0, height, TILE):
+            bottom = min(top + TILE, height)
+            first, behind = np.searchsorted(runs.row, [top, bottom])  # in scan order
+            strip = Runs(
+                runs.row[first:behind] - np.int32(top),
+                runs.start[first:behind],
+                runs.end[first:behind],
+                runs.phase[first:behind],
+                runs.particle[first:behind],
+                runs.count,
+            )
+            yield label_image(strip, (bottom - top, particles.shape[1])).astype(dtype, copy=False)
 
 
-def _tiles(
-    bands: Iterator[NDArray[Any]], dtype: type[np.unsignedinteger[Any]]
-) -> Iterator[NDArray[Any]]:
+def _tiles(particles: Numbered, dtype: type[np.unsignedinteger[Any]]) -> Iterator[NDArray[Any]]:
     """Tiles row by row, filled with 0 at the border; bands but the last are whole tiles high."""
-    for band in bands:
-        for top in range(0, len(band), TILE):
-            for left in range(0, band.shape[1], TILE):
-                tile = np.zeros((TILE, TILE), dtype)
-                part = band[top : top + TILE, left : left + TILE]
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile
+    for strip in _strips(particles, dtype):
+        for left in range(0, strip.shape[1], TILE):
+            tile = np.zeros((TILE, TILE), dtype)
+            part = strip[:, left : left + TILE]
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield tile
