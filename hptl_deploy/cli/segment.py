@@ -54,6 +54,13 @@ def segment(
         float | None,
         typer.Option("--pixel-size", help="Micrometres per pixel, whatever the files say."),
     ] = None,
+    rescale: Annotated[
+        str,
+        typer.Option(
+            "--rescale",
+            help="auto: at another pixel size than the model's, resampled to it and back; or off.",
+        ),
+    ] = "auto",
     overlay: Annotated[str, typer.Option("--overlay", help="jpg, png or none.")] = "jpg",
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Write confidence maps, too.")
@@ -118,6 +125,7 @@ def segment(
         out=out,
         tile=tile,
         pixel_size_um=pixel_size,
+        rescale=rescale,
         overlay=overlay,
         confidence=confidence,
         particles=not no_particles,

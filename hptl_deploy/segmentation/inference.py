@@ -117,11 +117,11 @@ class Inference:
             self._begin(frame)
 
     def _begin(self, frame: Frame) -> None:
-        core = None
-        if self._most_of_one is not None and _pixels(frame.of.plan) > self._most_of_one:
-            core = self._smaller_core(frame.of.plan, self._most_of_one)
+        core, seen = None, frame.seen
+        if self._most_of_one is not None and _pixels(seen.plan) > self._most_of_one:
+            core = self._smaller_core(seen.plan, self._most_of_one)
         try:
-            filling = Filling(frame.pixels, frame.of.plan, frame.area, frame.rows)
+            filling = Filling(seen.pixels, seen.plan, seen.area, seen.rows)
             pieces = filling.cut(core)
         except MemoryError as exc:
             self._give_up(frame, exc)

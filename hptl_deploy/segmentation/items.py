@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hptl_deploy.errors import HptlError
 from hptl_deploy.micrographs.base import Calibration
+from hptl_deploy.rescaling.page import Rescaled, Seen
 from hptl_deploy.segmentation.inputs.listing import Listed
 from hptl_deploy.segmentation.ledger import Entry
 from hptl_deploy.segmentation.stages import ByteGate
@@ -41,7 +42,21 @@ class PageOf:
     """From 1."""
     pages: int
     plan: FramePlan
+    """On the micrograph's own grid."""
     calibration: Calibration
+    rescaled: Rescaled | None = None
+    """How the network sees it at another pixel size; None: as it is, by `plan`."""
+
+    def rows_for(self, area: Region) -> Region:
+        """The rows of the micrograph that are read for one of the plan's areas."""
+        rescaled = self.rescaled
+        return self.plan.rows_for(area) if rescaled is None else rescaled.own_rows(area)
+
+    @property
+    def segmented_pixel_size_um(self) -> float | None:
+        """Of what the network sees; None where the micrograph's is unknown."""
+        own = self.calibration.pixel_size_um
+        return own if own is None or self.rescaled is None else self.rescaled.pixel_size_um(own)
 
 
 @dataclass
@@ -61,6 +76,13 @@ class Frame:
     gate: ByteGate
     held: int
     """Bytes of memory that are set aside for it in `gate`."""
+    rescaled: Seen | None = None
+    """What the network is given in its place."""
+
+    @property
+    def seen(self) -> Seen:
+        """What the network is given."""
+        return self.rescaled or Seen(self.pixels, self.of.plan, self.area, self.rows)
 
     @property
     def job(self) -> Job:
@@ -83,9 +105,19 @@ class Solved:
 
     frame: Frame
     classes: NDArray[np.uint8]
-    """[H, W] of the frame's area."""
+    """[H, W] of the frame's area; before `on_own_grid`, of what the network saw of it."""
     confidence: NDArray[np.uint8]
     """[H, W], probability x 255."""
+
+    def on_own_grid(self) -> Solved:
+        """With the maps on the micrograph's own pixels."""
+        frame, rescaled = self.frame, self.frame.of.rescaled
+        if rescaled is None:
+            return self
+        classes, confidence = (
+            rescaled.bring_back(answer, frame.area) for answer in (self.classes, self.confidence)
+        )
+        return Solved(frame, classes, confidence)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ from hptl_deploy.engines.base import Capacity
 from hptl_deploy.engines.machine import free_on_card
 from hptl_deploy.errors import MicrographError, UsageError
 from hptl_deploy.micrographs.base import Page
-from hptl_deploy.segmentation.mosaics.banding import BAND_BYTES, LARGE, band_pixels, plan_bands
+from hptl_deploy.rescaling.page import Rescaled
+from hptl_deploy.segmentation.mosaics.banding import (
+    BAND_BYTES,
+    LARGE,
+    Plan,
+    band_pixels,
+    plan_bands,
+)
 from hptl_deploy.tiling import FramePlan, plan_frame
 
 _SHARE = 0.7
@@ -36,7 +44,7 @@ _STILL_FITS = 0.9
 # 16-bit RGB source (6), its scaled copy (3); behind it the frame (3), its filled-up copy
 # for the engine (3), the engine's answer (2), class map and confidence (2), overlay and its
 # encoder's copy (6): 16 behind decoding, 20 to be on the safe side of readers' temporaries.
-_FRAME_BYTES = 20
+FRAME_BYTES = 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class MemoryPlan:
         """What a page, or a band of it, takes between decoding and writing."""
         if plan.band is not None:
             return band_pixels(plan) * BAND_BYTES
-        return plan.height * plan.width * _FRAME_BYTES
+        return plan.height * plan.width * FRAME_BYTES
 
     def plan(self, height: int, width: int, capacity: Capacity, tile: int | None) -> FramePlan:
         """Whole where it fits, else the largest tiles that do; `tile` forces the core's side.
@@ -79,9 +87,18 @@ class MemoryPlan:
         MicrographError when the page, or a forced tile, needs more than there is, or more than the
         engine takes.
         """
+        if height * width > LARGE or height * width * FRAME_BYTES > self.frames:
+            return self.banded(
+                (height, width), capacity, tile,
+                lambda engine, band: plan_bands(
+                    height, width, capacity, tile=tile, engine_bytes=engine, band_bytes=band
+                ),
+            )  # fmt: skip
+        return self.whole(height, width, capacity, tile)
+
+    def whole(self, height: int, width: int, capacity: Capacity, tile: int | None) -> FramePlan:
+        """As `plan`, of what lies in memory all at once."""
         engine = self.engine
-        if height * width > LARGE or height * width * _FRAME_BYTES > self.frames:
-            return self._banded(height, width, capacity, tile, engine)
         try:
             plan = plan_frame(
                 height,
@@ -98,36 +115,50 @@ class MemoryPlan:
         self._check_forced(plan, capacity, tile, engine)
         return plan
 
-    def _banded(
-        self, height: int, width: int, capacity: Capacity, tile: int | None, engine: int
-    ) -> FramePlan:
+    def banded(
+        self,
+        shape: tuple[int, int],
+        capacity: Capacity,
+        tile: int | None,
+        cheapest: Callable[[float, float], Plan | None],
+    ) -> Plan:
+        """The bands of a page of `shape`, (rows, columns).
+
+        `cheapest` finds them, given the bytes for a tile and for a band; None where nothing fits.
+        Raises MicrographError where nothing does.
+        """
         # Two at a time, so that one is read while the other is in the engine. Of a very wide
         # page one alone, which may take more than frames do: the width's only limit.
-        alone = int(self.budget * _FRAMES_SHARE)
+        engine, alone = self.engine, int(self.budget * _FRAMES_SHARE)
         rest = engine if self.device is not None else self.budget - alone
         for band, room in ((self.frames / 2, engine), (alone, rest)):
-            plan = plan_bands(
-                height, width, capacity, tile=tile, engine_bytes=room, band_bytes=band
-            )
+            plan = cheapest(room, band)
             if plan is not None:
                 self._check_forced(plan, capacity, tile, room)
                 return plan
+        height, width = shape
         raise MicrographError(
             f"{width} x {height} px cannot be cut into bands that fit: {gib(alone)} are planned "
             f"for a band, {gib(rest)} for inference",
             hint="Cut the micrograph into parts or use a machine with more memory",
         )
 
-    def check_bands(self, page: Page, plan: FramePlan, capacity: Capacity) -> int:
-        """What reading the page in bands takes, in bytes.
+    def check_bands(
+        self, page: Page, plan: FramePlan, capacity: Capacity, rescaled: Rescaled | None = None
+    ) -> int:
+        """What reading the page in bands takes, in bytes; `plan` is on the page's own grid.
 
         Most formats are read by parts; some are decoded whole, whatever is asked of them. Raises
         MicrographError where that needs more memory than is left.
         """
-        need = page.band_bytes((plan.band or 0) + 2 * plan.halo, 2 * plan.halo)
-        rows, columns = plan.largest_read
+        if rescaled is None:
+            reading, held = ((plan.band or 0) + 2 * plan.halo, 2 * plan.halo), self.held(plan)
+        else:
+            reading, held = rescaled.reading, rescaled.held
+        need = page.band_bytes(*reading)
+        rows, columns = (plan if rescaled is None else rescaled.plan).largest_read
         engine = 0 if self.device is not None else int(rows * columns * capacity.bytes_per_pixel)
-        left = self.budget - max(self.frames, self.held(plan)) - engine
+        left = self.budget - max(self.frames, held) - engine
         if need > left:
             raise MicrographError(
                 f"{plan.width} x {plan.height} px cannot be read in parts from this file: reading "

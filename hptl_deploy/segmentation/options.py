@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hptl_deploy.errors import UsageError
 from hptl_deploy.files import sha256_json
 from hptl_deploy.outputs.kinds import check_also
+from hptl_deploy.rescaling.ratio import RESCALE
 
 if TYPE_CHECKING:
     from hptl_deploy.segmentation.shards.sharding import Shard
@@ -43,6 +44,8 @@ class SegmentOptions:
     """Overrides what the files say."""
     data_set_pixel_size_um: float | None = None
     """For files that say nothing; set by `segment`, from the dataset.toml of `input`."""
+    rescale: str = "auto"
+    """`auto`: the network sees micrographs at the pixel size that it learned from; or `off`."""
     overlay: str = "jpg"
     """`jpg`, `png` or `none`."""
     confidence: bool = False
@@ -78,6 +81,8 @@ class SegmentOptions:
         if self.overlay not in OVERLAYS:
             raise UsageError(f"--overlay {self.overlay}: expected {', '.join(OVERLAYS)}")
         check_also(self.also)
+        if self.rescale not in RESCALE:
+            raise UsageError(f"--rescale {self.rescale}: expected {', '.join(RESCALE)}")
         out = os.path.realpath(self.out_folder)
         source = Path(os.path.realpath(self.input))
         folder = source if source.is_dir() else source.parent
@@ -109,6 +114,7 @@ class SegmentOptions:
         return {
             "pixel_size_um": self.pixel_size_um,
             "data_set_pixel_size_um": self.data_set_pixel_size_um,
+            "rescale": self.rescale,
             "overlay": self.overlay,
             "confidence": self.confidence,
             "particles": self.particles,

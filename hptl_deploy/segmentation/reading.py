@@ -16,6 +16,8 @@ from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
 from hptl_deploy.outputs import kinds
 from hptl_deploy.segmentation import measuring
+from hptl_deploy.rescaling.planning import plan_rescaled
+from hptl_deploy.rescaling.ratio import ratio_of
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
@@ -104,8 +106,15 @@ class Reader:
 
     def _page_of(self, job: Job, page: Page, number: int, pages: int) -> PageOf:
         kinds.check_page(self.options.also, page.height, page.width)
-        plan = self.memory.plan(page.height, page.width, self.engine.capacity, self.options.tile)
-        return PageOf(job, number, pages, plan, self._calibration(page))
+        capacity, tile = self.engine.capacity, self.options.tile
+        calibration, shape = self._calibration(page), (page.height, page.width)
+        trained_um = self.engine.model.card.pixel_size_um
+        ratio = ratio_of(calibration, trained_um, self.options.rescale)
+        if ratio is None:
+            plan = self.memory.plan(*shape, capacity, tile)
+            return PageOf(job, number, pages, plan, calibration)
+        rescaled = plan_rescaled(self.memory, shape, ratio, capacity, tile)
+        return PageOf(job, number, pages, rescaled.own_plan, calibration, rescaled)
 
     def _whole(self, of: PageOf, page: Page) -> Iterator[Frame]:
         (area,) = of.plan.areas
@@ -113,27 +122,30 @@ class Reader:
 
     def _bands(self, of: PageOf, page: Page) -> Iterator[Frame | Kept]:
         mosaic, plan = self.mosaics.of(of), of.plan
-        need = self.memory.check_bands(page, plan, self.engine.capacity)
-        with self.keeps.inside(need), page.bands(2 * plan.halo) as bands:
+        need = self.memory.check_bands(page, plan, self.engine.capacity, of.rescaled)
+        twice = 2 * plan.halo if of.rescaled is None else of.rescaled.reading[1]
+        with self.keeps.inside(need), page.bands(twice) as bands:
             for area in plan.areas:
                 with self.clock.busy("read"):
                     there = not self.options.overwrite and mosaic.has(area)
                 if there:
                     yield Kept(of, area)
                 else:
-                    rows = plan.rows_for(area)
+                    rows = of.rows_for(area)
                     yield self._frame(of, area, partial(bands.read, rows.y0, rows.y1))
 
     def _frame(self, of: PageOf, area: Region, read: Callable[[], NDArray[np.uint8]]) -> Frame:
-        held = self.memory.held(of.plan)
+        rescaled = of.rescaled
+        held = self.memory.held(of.plan) if rescaled is None else rescaled.held
         self.gate.enter(held)
         try:
             with self.clock.busy("read"):
                 pixels = read()
+                seen = None if rescaled is None else rescaled.see(pixels, area)
         except BaseException:
             self.gate.leave(held)
             raise
-        return Frame(of, area, of.plan.rows_for(area), pixels, self.gate, held)
+        return Frame(of, area, of.rows_for(area), pixels, self.gate, held, seen)
 
     def _calibration(self, page: Page) -> Calibration:
         """By option, else by the file, else by the data set's description."""

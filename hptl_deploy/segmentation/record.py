@@ -14,6 +14,7 @@ from typing import Any
 from hptl_deploy import __version__
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.files import write_json
+from hptl_deploy.rescaling.words import rescaling_counts
 from hptl_deploy.results import RUN_FILE, TOOL
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inputs.naming import renamed
@@ -61,6 +62,7 @@ class RunRecord:
                 "path": str(model.path.absolute()),
                 "sha256": model.sha256,
                 "precision": model.card.precision,
+                "pixel_size_um": model.card.pixel_size_um,
             },
             "phases": [phase.to_json() for phase in model.card.phases],
             "settings": {**self.options.settings(), "tile": self.options.tile},
@@ -84,6 +86,7 @@ def results_document(tables: Tables, bases: Mapping[str, str]) -> dict[str, Any]
     done = {row["file"] for row in rows}
     return {
         "calibration_sources": dict(Counter(row["pixel_size_source"] for row in rows)),
+        "rescaling": rescaling_counts(rows),
         "mean_area_fractions": tables.mean_area_fractions(),
         "renamed": {name: base for name, base in renamed(bases).items() if name in done},
         "results": result_list(tables),

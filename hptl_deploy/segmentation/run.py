@@ -16,6 +16,7 @@ from hptl_deploy.errors import (
     ResultsError,
 )
 from hptl_deploy.files import remove_leftovers
+from hptl_deploy.rescaling.words import rescaling_line
 from hptl_deploy.results import RUN_FILE
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.clock import Clock
@@ -200,6 +201,10 @@ class _Run:
             self.ledger.sweep(job.listed.relative for job in self.inputs.known())
         state = "interrupted" if self._counts()["remaining"] else "finished"
         self._write(state)
+        trained_um = self.engine.model.card.pixel_size_um
+        line = rescaling_line(self.tables.all_rows(), trained_um, self.options.rescale)
+        if line is not None:
+            self.sink.note(line)
         self.mosaics.end(complete=state == "finished" and not self.tables.failures)
         return RunSummary(
             out=self.out,

@@ -83,6 +83,7 @@ def field_columns(phases: Sequence[Phase]) -> list[str]:
     """The header of fields.csv."""
     return [
         *("file", "page", "width_px", "height_px", "pixel_size_um", "pixel_size_source"),
+        "segmented_pixel_size_um",
         *(f"{phase.key}_area_fraction" for phase in phases),
         *no_figures(phases),
         *("mean_confidence", "classes_file", "particles_file"),
@@ -96,7 +97,7 @@ def _cell(name: str, value: object) -> str:
         return ""
     if isinstance(value, float):
         # 9 digits tell one pixel in a gigapixel frame.
-        return f"{value:.9g}" if name == "pixel_size_um" else f"{value:.9f}"
+        return f"{value:.9g}" if name.endswith("pixel_size_um") else f"{value:.9f}"
     return str(value)
 
 

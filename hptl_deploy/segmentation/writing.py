@@ -66,7 +66,7 @@ class Writer:
             else:
                 try:
                     with self._blamed(item.frame.job):
-                        self._solved(item)
+                        self._solved(item.on_own_grid())
                 finally:
                     item.frame.leave()
 
@@ -161,7 +161,10 @@ class Writer:
 
     def _about(self, of: PageOf) -> dict[str, Any]:
         precision = self.engine.info.precision
-        return describe(self.engine.model, precision, of.calibration.pixel_size_um)
+        about = describe(self.engine.model, precision, of.calibration.pixel_size_um)
+        if of.rescaled is not None:
+            about["segmented_pixel_size_um"] = of.segmented_pixel_size_um
+        return about
 
     def _writers(self, solved: Solved, base: str, about: dict[str, Any]) -> Outputs:
         """Of a page that lies in memory."""
@@ -219,6 +222,7 @@ class Writer:
             "height_px": of.plan.height,
             "pixel_size_um": of.calibration.pixel_size_um,
             "pixel_size_source": of.calibration.source,
+            "segmented_pixel_size_um": of.segmented_pixel_size_um,
             **fractions,
             "mean_confidence": measured.mean_confidence,
             "classes_file": f"{self._base(of)}_classes.tif",

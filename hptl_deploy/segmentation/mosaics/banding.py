@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from hptl_deploy.engines.base import Capacity
 from hptl_deploy.tiling import FramePlan, even_core
@@ -33,7 +35,10 @@ _TILE_PIXELS, _TILE_BYTES = 3_500_000, 1_600_000_000
 """Of a tile with its halos, at most whichever is larger; the bytes are the engine's. Larger tiles
 would spend less on halos. A wide model's takes a third less memory than a whole frame of 2560 x
 1920; a narrow model, which has wide halos for what it computes, gets large tiles."""
-_MOST_ROWS = 16 * GRID
+MOST_ROWS = 16 * GRID
+"""Of a band, unless the stride asks for more."""
+
+Plan = TypeVar("Plan", bound=FramePlan)
 
 
 def plan_bands(
@@ -50,22 +55,34 @@ def plan_bands(
     An engine may take `engine_bytes` for a tile, a band `band_bytes`. `tile` forces the side of the
     cores, in pixels.
     """
-    most = _most_pixels(capacity.bytes_per_pixel, engine_bytes)
     grid = math.lcm(GRID, capacity.stride)
-    best: tuple[int, FramePlan] | None = None
-    for rows in range(grid, max(grid, _MOST_ROWS) + 1, grid):
-        bands = FramePlan(height, width, capacity.stride, capacity.halo, None, rows)
-        if band_pixels(bands) * BAND_BYTES > band_bytes:
-            break
-        core = _forced(bands, tile, capacity) if tile else largest_core(bands, most, capacity)
+
+    def bands() -> Iterator[FramePlan]:
+        for rows in range(grid, max(grid, MOST_ROWS) + 1, grid):
+            plan = FramePlan(height, width, capacity.stride, capacity.halo, None, rows)
+            if band_pixels(plan) * BAND_BYTES > band_bytes:
+                return
+            yield plan
+            if rows >= height:
+                return
+
+    return cheapest_bands(bands(), capacity, tile=tile, engine_bytes=engine_bytes)
+
+
+def cheapest_bands(
+    bands: Iterable[Plan], capacity: Capacity, *, tile: int | None, engine_bytes: float
+) -> Plan | None:
+    """Of these, with the largest cores that fit, what spends least on halos; None: nothing fits."""
+    most = _most_pixels(capacity.bytes_per_pixel, engine_bytes)
+    best: tuple[int, Plan] | None = None
+    for one in bands:
+        core = _forced(one, tile, capacity) if tile else largest_core(one, most, capacity)
         if core is not None:
-            plan = replace(bands, core=core)
+            plan = replace(one, core=core)
             down, across = plan.reads
             price = sum(down) * sum(across)  # pixels that the engine is given
             if best is None or price < best[0]:
                 best = (price, plan)
-        if rows >= height:
-            break
     return None if best is None else best[1]
 
 
