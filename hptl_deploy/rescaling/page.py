@@ -9,6 +9,7 @@ back     own rows of a band, or the page      what is written
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -55,15 +56,21 @@ class PartsPlan(FramePlan):
         """As of any plan: rows from top to bottom, columns from left to right."""
         padded = self.padded
         rows, columns = self.core or padded.shape
-        down = [
-            tile.read.height
-            for area in self.areas
-            for tile in self.tiles(area, (rows, padded.width))
-        ]
-        across = FramePlan(
-            self.height, self.width, self.stride, self.halo, (padded.height, columns)
-        )
-        return tuple(down), across.reads[1]
+        ends = tuple((top, padded.height if end >= self.height else end) for top, end in self.parts)
+        whole = FramePlan(self.height, self.width, self.stride, self.halo, (padded.height, columns))
+        return _reads(ends, padded.height, rows, self.halo), whole.reads[1]
+
+
+@lru_cache(maxsize=256)
+def _reads(
+    parts: tuple[tuple[int, int], ...], height: int, rows: int, halo: int
+) -> tuple[int, ...]:
+    """How many rows are read at a time, of a padded frame of `height` cut into cores of `rows`."""
+    return tuple(
+        min(height, min(start + rows, end) + halo) - max(0, start - halo)
+        for top, end in parts
+        for start in range(top, end, rows)
+    )
 
 
 @dataclass(frozen=True)

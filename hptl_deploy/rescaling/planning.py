@@ -11,13 +11,7 @@ from hptl_deploy.errors import MicrographError
 from hptl_deploy.rescaling.grid import Grid
 from hptl_deploy.rescaling.page import PartsPlan, Rescaled, part_rows
 from hptl_deploy.segmentation.memory import FRAME_BYTES, MemoryPlan
-from hptl_deploy.segmentation.mosaics.banding import (
-    BAND_BYTES,
-    GRID,
-    LARGE,
-    MOST_ROWS,
-    cheapest_bands,
-)
+from hptl_deploy.segmentation.mosaics.banding import BAND_BYTES, band_rows, cheapest_bands
 from hptl_deploy.tiling import FramePlan
 
 _SEEN_BYTES = 16
@@ -36,8 +30,8 @@ def plan_rescaled(
     """How a page of `shape` (rows, columns) is seen at `ratio` times its pixels along a row.
 
     As `MemoryPlan.plan`: a mosaic, and a page that the queues cannot hold together with what the
-    network sees of it, goes in bands of the page's own rows. `tile` is of what the network sees. Raises
-    MicrographError where that needs more than there is, or more than the engine takes.
+    network sees of it, goes in bands of the page's own rows. `tile` is of what the network sees.
+    Raises MicrographError where that needs more than there is, or more than the engine takes.
     """
     grid = Grid(*shape, ratio)
     try:
@@ -53,7 +47,7 @@ def plan_rescaled(
 def _planned(memory: MemoryPlan, grid: Grid, capacity: Capacity, tile: int | None) -> Rescaled:
     pixels, seen = grid.height * grid.width, math.prod(grid.seen)
     held = pixels * FRAME_BYTES + seen * _SEEN_BYTES
-    if pixels <= LARGE and held <= memory.frames:
+    if not memory.in_bands(pixels, held):
         return Rescaled(grid, memory.whole(*grid.seen, capacity, tile), held)
 
     def cheapest(engine_bytes: float, band_bytes: float) -> PartsPlan | None:
@@ -66,7 +60,7 @@ def _planned(memory: MemoryPlan, grid: Grid, capacity: Capacity, tile: int | Non
 
 def _bands(grid: Grid, capacity: Capacity, most_bytes: float) -> Iterator[PartsPlan]:
     """Without their cores: bands of ever more rows, as long as they take `most_bytes` at most."""
-    for own_band in range(GRID, MOST_ROWS + 1, GRID):
+    for own_band in band_rows(grid.height):
         own = FramePlan(grid.height, grid.width, capacity.stride, capacity.halo, None, own_band)
         parts = tuple(part_rows(grid, capacity.stride, area) for area in own.areas)
         largest = max(bottom - top for top, bottom in parts)
@@ -74,8 +68,6 @@ def _bands(grid: Grid, capacity: Capacity, most_bytes: float) -> Iterator[PartsP
         if _held(grid, plan) > most_bytes:
             return
         yield plan
-        if own_band >= grid.height:
-            return
 
 
 def _held(grid: Grid, plan: PartsPlan) -> int:

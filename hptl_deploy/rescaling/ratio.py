@@ -44,11 +44,11 @@ def ratio_of(
     if max(factor, 1 / factor) <= 1 + TOLERANCE:
         return None
     if not 1 / MOST_REDUCED <= factor <= MOST_ENLARGED:
-        times = f"{factor:.3g}" if factor > 1 else f"1/{1 / factor:.3g}"
+        times = f"{factor:.3g} times" if factor > 1 else f"1/{1 / factor:.3g} of"
         raise MicrographError(
-            f"has a pixel size of {size:.4g} um ({calibration.source}), {times} of the "
+            f"has a pixel size of {size:.4g} um ({calibration.source}), {times} the "
             f"{trained_um:.4g} um that the model learned from; what is rescaled lies between "
-            f"1/{MOST_REDUCED} and {MOST_ENLARGED}",
+            f"1/{MOST_REDUCED} and {MOST_ENLARGED} times",
             hint="Check the pixel size (--pixel-size), or segment it as it is with --rescale off",
         )
     return nearest_ratio(factor)

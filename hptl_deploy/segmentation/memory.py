@@ -87,7 +87,7 @@ class MemoryPlan:
         MicrographError when the page, or a forced tile, needs more than there is, or more than the
         engine takes.
         """
-        if height * width > LARGE or height * width * FRAME_BYTES > self.frames:
+        if self.in_bands(height * width, height * width * FRAME_BYTES):
             return self.banded(
                 (height, width), capacity, tile,
                 lambda engine, band: plan_bands(
@@ -95,6 +95,10 @@ class MemoryPlan:
                 ),
             )  # fmt: skip
         return self.whole(height, width, capacity, tile)
+
+    def in_bands(self, pixels: int, held: int) -> bool:
+        """Whether a page of so many `pixels` goes in bands, if it takes `held` bytes whole."""
+        return pixels > LARGE or held > self.frames
 
     def whole(self, height: int, width: int, capacity: Capacity, tile: int | None) -> FramePlan:
         """As `plan`, of what lies in memory all at once."""

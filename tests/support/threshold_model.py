@@ -47,6 +47,7 @@ def write_threshold_model(
     bytes_per_pixel: float = 64.0,
     name: str = "threshold",
     synthetic: bool = False,
+    pixel_size_um: float | None = None,
 ) -> Path:
     """Write `folder/<name>/model.onnx`, make it the folder's default, return its path."""
     card = ModelCard(
@@ -60,7 +61,7 @@ def write_threshold_model(
         halo=halo(stride, smoothing),
         bytes_per_pixel=bytes_per_pixel,
         channel_block=WIDE,  # so that every machine plans alike
-        pixel_size_um=None,
+        pixel_size_um=pixel_size_um,
         synthetic=synthetic,
     )
     model = helper.make_model(

@@ -35,8 +35,7 @@ _TILE_PIXELS, _TILE_BYTES = 3_500_000, 1_600_000_000
 """Of a tile with its halos, at most whichever is larger; the bytes are the engine's. Larger tiles
 would spend less on halos. A wide model's takes a third less memory than a whole frame of 2560 x
 1920; a narrow model, which has wide halos for what it computes, gets large tiles."""
-MOST_ROWS = 16 * GRID
-"""Of a band, unless the stride asks for more."""
+_MOST_ROWS = 16 * GRID
 
 Plan = TypeVar("Plan", bound=FramePlan)
 
@@ -58,15 +57,21 @@ def plan_bands(
     grid = math.lcm(GRID, capacity.stride)
 
     def bands() -> Iterator[FramePlan]:
-        for rows in range(grid, max(grid, MOST_ROWS) + 1, grid):
+        for rows in band_rows(height, grid):
             plan = FramePlan(height, width, capacity.stride, capacity.halo, None, rows)
             if band_pixels(plan) * BAND_BYTES > band_bytes:
                 return
             yield plan
-            if rows >= height:
-                return
 
     return cheapest_bands(bands(), capacity, tile=tile, engine_bytes=engine_bytes)
+
+
+def band_rows(height: int, grid: int = GRID) -> Iterator[int]:
+    """Rows that the bands of a page of `height` rows may have, on `grid`, from the fewest up."""
+    for rows in range(grid, max(grid, _MOST_ROWS) + 1, grid):
+        yield rows
+        if rows >= height:
+            return
 
 
 def cheapest_bands(
