@@ -95,6 +95,7 @@ def test_errors_are_sentences_with_their_exit_code(
     cases = [
         (["--tile", "30"], 2, "--tile 30: expected a positive multiple of the model's stride, 8"),
         (["--overlay", "gif"], 2, "--overlay gif: expected jpg, png, none"),
+        (["--rescale", "yes"], 2, "--rescale yes: expected auto, off"),
         (["--out", str(source)], 2, "is the folder of the micrographs themselves"),
         (["--split", "val"], 2, "images/ and labels/), so it has no splits"),
         (["--precision", "int8"], 2, "model threshold: has no int8 file"),

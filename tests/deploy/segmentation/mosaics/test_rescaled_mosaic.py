@@ -55,10 +55,15 @@ def expected(
 
 
 @pytest.mark.parametrize(
-    ("pixel_um", "ratio"),
-    [(0.25, Fraction(1, 2)), (0.3047, Fraction(39, 64)), (0.7, Fraction(7, 5)), (1.5, Fraction(3))],
+    ("pixel_um", "ratio", "size"),
+    [
+        (0.25, Fraction(1, 2), (1100, 700)),
+        (0.3047, Fraction(39, 64), (1100, 700)),
+        (0.3047, Fraction(39, 64), (1025, 513)),
+        (0.7, Fraction(7, 5), (1025, 513)),
+        (1.5, Fraction(3), (1025, 513)),
+    ],
 )
-@pytest.mark.parametrize("size", [(1100, 700), (1025, 513)])
 def test_maps_and_figures_are_the_whole_pages(
     tmp_path: Path,
     small_limits: None,
