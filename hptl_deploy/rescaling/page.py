@@ -99,7 +99,7 @@ class Rescaled:
         """Rows that are read at a time, at most, and how many of them are read twice, at most."""
         read = [self.own_rows(area) for area in self.own_plan.areas]
         twice = [above.y1 - below.y0 for above, below in pairwise(read)]
-        return max(rows.height for rows in read), max(0, *twice, 0)
+        return max(rows.height for rows in read), max([0, *twice])
 
     def part(self, area: Region) -> Region:
         """What the network answers for an own `area`, which is the page or one of its bands."""

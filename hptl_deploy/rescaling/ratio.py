@@ -15,8 +15,8 @@ RESCALE = ("auto", "off")
 """What `--rescale` may be."""
 
 TOLERANCE = 0.05
-"""Pixel sizes that differ by no more than this share count as equal: a calibration is hardly
-better, resampling costs sharpness, and classes hardly change by it (docs/segmenting.md)."""
+"""Pixel sizes that differ by no more than this share count as equal: nearer than that, resampling
+costs about as much of a model's scores as it could repair (docs/segmenting.md)."""
 
 MOST_ENLARGED = 4
 """Beyond it a micrograph shows none of the detail that the network looks for, and costs more than

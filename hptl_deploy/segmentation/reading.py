@@ -15,9 +15,9 @@ from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
 from hptl_deploy.outputs import kinds
-from hptl_deploy.segmentation import measuring
 from hptl_deploy.rescaling.planning import plan_rescaled
 from hptl_deploy.rescaling.ratio import ratio_of
+from hptl_deploy.segmentation import measuring
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger

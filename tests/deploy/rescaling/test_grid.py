@@ -44,8 +44,9 @@ def test_a_part_is_resampled_as_the_whole_is(
     grid = Grid(height, width, nearest_ratio(factor))
     whole = grid.resample(pixels)
     assert whole.shape == (*grid.seen, 3)
-    top, bottom = sorted(int(cut * grid.seen[0]) for cut in cuts)
-    bottom = min(grid.seen[0], bottom + 1)
+    last = grid.seen[0] - 1
+    top, bottom = sorted(round(cut * last) for cut in cuts)
+    bottom += 1
     first, end = grid.own_rows(top, bottom)
     part = grid.resample(pixels[first:end], top, bottom)
     np.testing.assert_array_equal(part, whole[top:bottom])
