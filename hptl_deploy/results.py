@@ -12,6 +12,16 @@ TOOL = "hptl-deploy segment"
 
 RUN_FILE = "run.json"
 
+STATISTICS_FILE = "statistics.csv"
+PARTICLE_STATISTICS_FILE = "particle_statistics.csv"
+SIZES_FILE = "sizes.csv"
+PARTICLES_FILES = ("particles.parquet", "particles.csv")
+SUMMARY_FILE = "summary.xlsx"
+JOINED_FILES = (
+    STATISTICS_FILE, PARTICLE_STATISTICS_FILE, SIZES_FILE, *PARTICLES_FILES, SUMMARY_FILE,
+)  # fmt: skip
+"""Tables over all fields of a results folder, made anew whenever fields.csv is."""
+
 SHARDS_FOLDER = "shards"
 """Below a results folder: one folder for each shard, `<number>-of-<count>`, until it is merged."""
 _SHARD_HOME = re.compile(r"([1-9][0-9]*)-of-([1-9][0-9]*)")

@@ -65,7 +65,6 @@ def fields_needed(mean: float, s: float) -> int:
     It takes mean (above 0) and s for what more fields would show, too. t is that of the n sought,
     not of the fields at hand, so it is found by bisection: the left side falls with n.
     """
-
     spread = s / mean
 
     def suffices(n: int) -> bool:

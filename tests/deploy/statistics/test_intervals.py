@@ -15,9 +15,9 @@ def test_five_fields_worked_by_hand() -> None:
     # Mg2Si in %: 1.0 1.2 0.8 1.4 1.1. Sum 5.5, mean 1.1.
     # Squares of the deviations: 0.01 + 0.01 + 0.09 + 0.09 + 0 = 0.20; s = sqrt(0.20 / 4) = 0.2236.
     # t(0.975, 4) = 2.776 (table); CI = 2.776 x 0.2236 / sqrt(5) = 0.2776; %RA = 25.24.
-    # Fields for 10 %: t s / sqrt(n) <= 0.11, sqrt(n) / t >= 2.0328.
-    #   n = 17: t(16) = 2.120, 4.1231 / 2.120 = 1.945; n = 18: t(17) = 2.110, 4.2426 / 2.110 = 2.011;
-    #   n = 19: t(18) = 2.101, 4.3589 / 2.101 = 2.075: enough. So 19, 14 more.
+    # Needed: t s / sqrt(n) <= 0.11, sqrt(n) / t >= 2.0328.
+    #   17: t(16) = 2.120, 4.1231 / 2.120 = 1.945; 18: t(17) = 2.110, 4.2426 / 2.110 = 2.011;
+    #   19: t(18) = 2.101, 4.3589 / 2.101 = 2.075: enough. So 19, 14 more.
     # E562's short formula with t of the five fields at hand would ask for (25.24 / 10)^2 x 5 = 32.
     found = estimate([1.0, 1.2, 0.8, 1.4, 1.1])
     assert found.n == 5

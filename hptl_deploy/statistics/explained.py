@@ -1,0 +1,44 @@
+"""What the columns of the joined tables mean, for the sheet About of summary.xlsx."""
+
+from __future__ import annotations
+
+EXPLAINED = (
+    (
+        "method",
+        "Mean over fields with its confidence interval, in the manner of ASTM E562 and E1245. A "
+        "field is one observation, and every field counts the same, whatever its size.",
+    ),
+    (
+        "not in the interval",
+        "How far a segmented area is from the true one (see the validation columns), and whatever "
+        "the fields at hand do not show: other places, other specimens.",
+    ),
+    ("n_fields", "Fields in which the quantity is known."),
+    ("s", "Standard deviation between fields, divisor n - 1."),
+    (
+        "ci95",
+        "Half-width of the 95 % confidence interval of the mean: t(0.975, n - 1) s / sqrt(n).",
+    ),
+    ("ra_percent", "Relative accuracy: 100 ci95 / mean."),
+    (
+        "fields_for_10_percent",
+        "Smallest n with t(0.975, n - 1) s / sqrt(n) <= 0.1 mean, if mean and s stay as they are.",
+    ),
+    ("more_fields_needed", "Of these, the ones that are still to be taken."),
+    (
+        "validation_...",
+        "The model's errors on its validation micrographs, in fp32: intersection over union; area "
+        "fraction found minus true, pooled; mean absolute error of a micrograph.",
+    ),
+    (
+        "by number, by area",
+        "D10, D50, D90: the smallest equivalent diameter up to which 10, 50, 90 % of the "
+        "particles, or of their area, lie. Particles cut by a border are left out.",
+    ),
+    (
+        "needle_shaped_...",
+        "Share of the particles (uncut, 100 px or more: with_shape) whose aspect ratio is "
+        "needle_aspect or more. Shape alone does not identify a phase such as beta-Al5FeSi.",
+    ),
+    ("um and px", "px stands where the pixel size is unknown; the two are never mixed."),
+)

@@ -1,0 +1,139 @@
+"""Which fields of a run are observations, and the group that each belongs to.
+
+A field is a page, or one of the equal parts that a mosaic is divided into. A group is a
+sub-folder of the input: a specimen, if each has a folder of its own. All fields weigh the same,
+whatever their size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from hptl_deploy.phases import Phase
+
+Row = Mapping[str, Any]
+"""A row of fields.csv as the ledger keeps it."""
+
+ALL, TOP = "(all)", "(top)"
+"""All fields of a run together, and those that lie in no sub-folder."""
+_UNLIKE = 2.0
+"""Times the pixels of the smallest field, from which on it is said that fields differ."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One field with something measured in it."""
+
+    group: str
+    """As `group_of` gives it."""
+    values: Row
+    """What was measured, by column of fields.csv."""
+    pixels: int
+    """Width x height."""
+
+
+@dataclass
+class Samples:
+    """The fields of a run, in the order of its rows."""
+
+    samples: list[Sample] = field(default_factory=list)
+    frames: int = 0
+    """Of `samples`: pages that are one field."""
+    mosaics: int = 0
+    """Pages that are several fields."""
+    unmeasured: int = 0
+    """Fields in which every pixel is left out; they are no samples."""
+
+    def groups(self) -> list[str]:
+        """The groups that have a sample, in order."""
+        return in_order(sample.group for sample in self.samples)
+
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know, in sentences."""
+        return [*self._mixed(), *self._unlike(), *self._unmeasured()]
+
+    def _mixed(self) -> list[str]:
+        if not self.mosaics:
+            return []
+        parts = len(self.samples) - self.frames
+        text = f"{_count(self.mosaics, 'mosaic')} divided into {_count(parts, 'field')}"
+        if self.frames:
+            text = f"{_count(self.frames, 'single frame')} and {text}; each counts the same"
+        return [text]
+
+    def _unlike(self) -> list[str]:
+        pixels = [sample.pixels for sample in self.samples]
+        if not pixels or max(pixels) <= _UNLIKE * min(pixels):
+            return []
+        return [
+            f"fields differ in size, {min(pixels) / 1e6:.3g} to {max(pixels) / 1e6:.3g} Mpx; each "
+            "counts the same"
+        ]
+
+    def _unmeasured(self) -> list[str]:
+        if not self.unmeasured:
+            return []
+        return [f"{_count(self.unmeasured, 'field')} not counted, because all of it is left out"]
+
+
+def samples_of(rows: Iterable[Row], phases: Sequence[Phase]) -> Samples:
+    """The observations in `rows`.
+
+    A row with `mosaic_fields` counts as those; a field without a measured pixel counts not at
+    all, one of which a part is left out like any other.
+    """
+    found = Samples()
+    for row in rows:
+        group = group_of(row["file"])
+        parts = row.get("mosaic_fields") or [row]
+        measured = [part for part in parts if _is_measured(part, phases)]
+        found.unmeasured += len(parts) - len(measured)
+        if row.get("mosaic_fields"):
+            found.mosaics += bool(measured)
+        else:
+            found.frames += len(measured)
+        found.samples += [
+            Sample(group, part, part["width_px"] * part["height_px"]) for part in measured
+        ]
+    return found
+
+
+def group_of(file: str) -> str:
+    """The sub-folder of an input, by its name below the input folder; (top) where it has none."""
+    parent = str(PurePosixPath(file).parent)
+    if parent == ".":
+        return TOP
+    return f"./{parent}" if parent in (ALL, TOP) else parent
+
+
+def in_order(groups: Iterable[str]) -> list[str]:
+    """Every group once, by name, (top) first."""
+    return sorted(set(groups), key=lambda group: (group != TOP, group))
+
+
+def mean_area_fractions(samples: Samples, phases: Sequence[Phase]) -> dict[str, float]:
+    """By phase, over all fields, 0 to 1; empty without fields."""
+    count = len(samples.samples)
+    return {
+        phase.key: math.fsum(s.values[fraction(phase)] for s in samples.samples) / count
+        for phase in phases
+        if count
+    }
+
+
+def fraction(phase: Phase) -> str:
+    """The column of a phase's area fraction."""
+    return f"{phase.key}_area_fraction"
+
+
+def _is_measured(values: Row, phases: Sequence[Phase]) -> bool:
+    """Fractions sum up to 1, but where no pixel is some phase: there all are 0."""
+    return any(values[fraction(phase)] for phase in phases)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
