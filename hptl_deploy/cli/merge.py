@@ -25,7 +25,6 @@ def merge(
 
     Example: hptl-deploy merge micrographs-segmented
     """
-    from hptl_deploy.phases import phases_from_json
     from hptl_deploy.segmentation.options import absolute
     from hptl_deploy.segmentation.shards.merging import merge as run
 
@@ -36,7 +35,7 @@ def merge(
         sink.note(f"{failure.file}: {failure.reason}")
     count = document["shards"]["count"]
     sink.say(f"shards: {count} merged{' before' if merged.already else ''}")
-    show_summary(summary, phases_from_json(document["phases"], str(summary.out)), sink)
+    show_summary(summary, sink)
     sink.document(
         {
             **summary_document(summary),

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hptl_deploy.cli.findings import show_findings
 from hptl_deploy.cli.opening import opened_engine
 from hptl_deploy.cli.output import JsonOption, Output, output
 from hptl_deploy.cli.use import ModelsOption
 
 if TYPE_CHECKING:
     from hptl_deploy.engines import Engine
-    from hptl_deploy.phases import Phase
     from hptl_deploy.segmentation import RunSummary
 
 
@@ -90,6 +90,16 @@ def segment(
         float,
         typer.Option("--stable", help="With --watch: seconds that a file must lie untouched."),
     ] = 5.0,
+    decimal_comma: Annotated[
+        bool,
+        typer.Option("--decimal-comma", help="CSV tables with semicolons and decimal commas."),
+    ] = False,
+    needle_aspect: Annotated[
+        float,
+        typer.Option(
+            "--needle-aspect", help="Aspect ratio from which a particle is called needle-shaped."
+        ),
+    ] = 3.0,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +128,7 @@ def segment(
     from hptl_deploy.segmentation import SegmentOptions
     from hptl_deploy.segmentation import segment as run
     from hptl_deploy.segmentation.shards.sharding import parse_shard
+    from hptl_deploy.statistics.table_options import TableOptions
 
     sink = output(context, as_json=as_json)
     options = SegmentOptions(
@@ -135,6 +146,7 @@ def segment(
         watch=watch,
         stable_seconds=stable,
         shard=None if shard is None else parse_shard(shard),
+        tables=TableOptions(decimal_comma=decimal_comma, needle_aspect=needle_aspect),
     )
     options.check()
     with (
@@ -144,13 +156,13 @@ def segment(
         stop_on_signals("the micrographs in hand") as stop,
     ):
         summary = run(options, engine, sink, stop)
-        show_summary(summary, engine.model.card.phases, sink)
+        show_summary(summary, sink)
         sink.document(_document(summary, engine))
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 
 
-def show_summary(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -> None:
+def show_summary(summary: RunSummary, sink: Output) -> None:
     """The human form of the summary."""
     counts = summary.counts
     words = [f"{counts['done']} done"]
@@ -162,12 +174,7 @@ def show_summary(summary: RunSummary, phases: tuple[Phase, ...], sink: Output) -
     sink.say(f"micrographs: {', '.join(words)}")
     if summary.throughput.get("bottleneck"):  # merge has none
         sink.say(_speed(summary.throughput))
-    if summary.area_fractions:
-        sink.table(
-            f"area fraction, mean over {summary.fields} fields",
-            ["phase", "%"],
-            [[p.name, f"{100 * summary.area_fractions[p.key]:.2f}"] for p in phases],
-        )
+    show_findings(summary.findings, sink)
     if summary.state == "interrupted":
         sink.say("interrupted; the same command goes on from here")
     sink.say(f"results: {summary.out}")
@@ -207,6 +214,7 @@ def summary_document(summary: RunSummary) -> dict[str, object]:
         "counts": summary.counts,
         "fields": summary.fields,
         "mean_area_fractions": summary.area_fractions,
+        "statistics": summary.findings.to_json(),
         "failures": [vars(failure) for failure in summary.failures],
         "results": list(summary.results),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from hptl_deploy.errors import UsageError
 from hptl_deploy.files import sha256_json
 from hptl_deploy.outputs.kinds import check_also
 from hptl_deploy.rescaling.ratio import RESCALE
+from hptl_deploy.statistics.table_options import TableOptions
 
 if TYPE_CHECKING:
     from hptl_deploy.segmentation.shards.sharding import Shard
@@ -64,6 +65,8 @@ class SegmentOptions:
     """With `watch`: so long nobody may have written to a file."""
     shard: Shard | None = None
     """Only this share of the inputs; the others are for other machines."""
+    tables: TableOptions = field(default_factory=TableOptions)
+    """How tables are written; no part of `settings`, because every run makes them anew."""
 
     @property
     def out_folder(self) -> Path:
@@ -83,6 +86,7 @@ class SegmentOptions:
         check_also(self.also)
         if self.rescale not in RESCALE:
             raise UsageError(f"--rescale {self.rescale}: expected {', '.join(RESCALE)}")
+        self.tables.check()
         out = os.path.realpath(self.out_folder)
         source = Path(os.path.realpath(self.input))
         folder = source if source.is_dir() else source.parent

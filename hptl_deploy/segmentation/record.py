@@ -23,6 +23,7 @@ from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.shards.sharding import shard_document
 from hptl_deploy.segmentation.tables import Tables
+from hptl_deploy.statistics.validation import validation_of
 
 SCHEMA = 1
 
@@ -63,10 +64,15 @@ class RunRecord:
                 "sha256": model.sha256,
                 "precision": model.card.precision,
                 "pixel_size_um": model.card.pixel_size_um,
+                "validation": {
+                    key: one.to_json()
+                    for key, one in validation_of(model.card.validation, model.card.phases).items()
+                },
             },
             "phases": [phase.to_json() for phase in model.card.phases],
             "settings": {**self.options.settings(), "tile": self.options.tile},
             "settings_sha256": self.options.settings_sha256(),
+            "tables": self.options.tables.to_json(),
             "engine": self.engine.info.to_json(),
             "versions": _versions(),
             "memory": self.memory.to_json(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from hptl_deploy.errors import (
 )
 from hptl_deploy.files import remove_leftovers
 from hptl_deploy.rescaling.words import rescaling_line
-from hptl_deploy.results import RUN_FILE
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inference import Inference
@@ -34,9 +33,11 @@ from hptl_deploy.segmentation.reading import Reader
 from hptl_deploy.segmentation.record import RunRecord, result_list
 from hptl_deploy.segmentation.shards.sharding import Shard, check_shards, share
 from hptl_deploy.segmentation.stages import ByteGate
-from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE, Tables
+from hptl_deploy.segmentation.tables import Tables, unwritable
 from hptl_deploy.segmentation.writing import Writer
 from hptl_deploy.sink import Bar, Silent, Sink
+from hptl_deploy.statistics.findings import Findings
+from hptl_deploy.statistics.joined import JoinedTables
 from hptl_deploy.tiling import check_core
 
 
@@ -51,7 +52,7 @@ class RunSummary:
     """Inputs `done` and `skipped` (done before), `failed`, `remaining` (after an interrupt),
     and other files `ignored`."""
     area_fractions: dict[str, float]
-    """By phase, mean over all fields in fields.csv, 0 to 1; empty without fields."""
+    """By phase, mean over the fields that statistics count, 0 to 1; empty without fields."""
     fields: int
     """Rows of fields.csv."""
     failures: tuple[Failure, ...] = ()
@@ -61,6 +62,8 @@ class RunSummary:
     """`file`, `page` and `classes_file` (below `out`) of every field."""
     shard: Shard | None = None
     """The share of the inputs that all of this is about; None: all of them."""
+    findings: Findings = field(default_factory=Findings, repr=False)
+    """What the fields say together."""
 
     @property
     def exit_code(self) -> int:
@@ -160,7 +163,8 @@ class _Run:
         before = recorded_memory(recorded, engine.model, options)
         self.memory = plan_memory(engine.info.device, before, 2 * workers)
         self.clock = Clock({"read": workers, "write": workers})
-        self.tables = Tables(home, inputs.order, engine.model.card.phases)
+        joined = JoinedTables.of(out, engine.model.card, options.tables)
+        self.tables = Tables(home, inputs.order, joined)
         self.record = RunRecord(home, options, engine, inputs, self.memory, self.tables, self.clock)
         self.mosaics = Mosaics(
             home, engine.model.sha256, options.settings_sha256(),
@@ -216,12 +220,16 @@ class _Run:
             throughput=self.clock.to_json(),
             results=tuple(result_list(self.tables)),
             shard=self.options.shard,
+            findings=self.tables.join(),
         )
 
     def caught_up(self, waiting: tuple[str, ...]) -> None:
         """All that has arrived in a watched folder is done, but for what is not whole yet."""
-        with suppress(ResultsError):  # a table that is open elsewhere is written at the next lull
+        try:
             self._write("running")
+            self.tables.join()
+        except ResultsError as exc:  # a table that is open elsewhere
+            self.sink.note(f"{exc.message}; tried again at the next lull")
         counts = self._counts()
         words = [f"{counts['done'] + counts['skipped']} done"]
         words += [f"{counts['failed']} failed"] if counts["failed"] else []
@@ -275,12 +283,7 @@ class _Run:
             self.record.write(state, self._counts())
             self.tables.write()
         except OSError as exc:
-            raise ResultsError(
-                f"{self.home}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
-                f"({exc.strerror or exc})",
-                hint="Make room, or close programs that hold them open, and run again; class maps "
-                "are kept",
-            ) from exc
+            raise unwritable(self.home, exc, "run again; class maps are kept") from exc
 
     def _write_if_possible(self) -> None:
         if not self.out.is_dir():

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hptl_deploy.csv_text import CsvStyle
+from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import write_text
 from hptl_deploy.measurement.particle_fields import no_figures
 from hptl_deploy.phases import Phase
+from hptl_deploy.results import JOINED_FILES, RUN_FILE
 from hptl_deploy.segmentation.inputs.listing import Failure
+from hptl_deploy.statistics.findings import Findings
+from hptl_deploy.statistics.joined import JoinedTables
+from hptl_deploy.statistics.samples import mean_area_fractions, samples_of
 
 FIELDS_FILE = "fields.csv"
 FAILURES_FILE = "failures.csv"
@@ -27,22 +31,43 @@ class Tables:
     """The rows of both tables, by input."""
 
     def __init__(
-        self, folder: Path, order: Callable[[], list[str]], phases: Sequence[Phase]
+        self,
+        folder: Path,
+        order: Callable[[], list[str]],
+        joined: JoinedTables,
     ) -> None:
-        """`order` names every input that may have a row, in the order of its rows."""
+        """`order` names every input that may have a row, in the order of its rows.
+
+        Where `joined` is of another folder, these tables are a shard's, and it is left alone.
+        """
         self._folder = folder
         self._order = order
-        self.phases = phases
+        self._joined, self._style = joined, joined.options.style
+        self.phases = joined.phases
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.failures: dict[str, Failure] = {}
         self._due = time.monotonic() + _SECONDS
 
     def write(self) -> None:
-        """Write both files. Raises OSError."""
+        """Write both files, having removed what was made of earlier ones. Raises OSError."""
         start = time.monotonic()
+        if self._owns_joined():
+            self._joined.remove()
         write_text(self._folder / FIELDS_FILE, self._fields())
         write_text(self._folder / FAILURES_FILE, self._failures())
         self._due = time.monotonic() + max(_SECONDS, _TIMES * (time.monotonic() - start))
+
+    def join(self) -> Findings:
+        """What the fields say together; written as tables beside these, but for a shard's.
+
+        Raises ResultsError as `JoinedTables.write`.
+        """
+        if not self._owns_joined():
+            return self._joined.find(self.all_rows())
+        return self._joined.write(self.all_rows(), field_columns(self.phases))
+
+    def _owns_joined(self) -> bool:
+        return self._joined.folder == self._folder
 
     def write_if_due(self) -> None:
         """Write now and then. A table that another program holds open is left for later."""
@@ -61,22 +86,27 @@ class Tables:
         return [self.failures[file] for file in self._order() if file in self.failures]
 
     def mean_area_fractions(self) -> dict[str, float]:
-        """By phase, over fields; empty without fields."""
-        rows = self.all_rows()
-        return {
-            phase.key: sum(row[f"{phase.key}_area_fraction"] for row in rows) / len(rows)
-            for phase in self.phases
-            if rows
-        }
+        """By phase, over fields as statistics count them; empty without fields."""
+        return mean_area_fractions(samples_of(self.all_rows(), self.phases), self.phases)
 
     def _fields(self) -> str:
-        columns = field_columns(self.phases)
-        cells = ([_cell(name, row[name]) for name in columns] for row in self.all_rows())
-        return _csv(columns, cells)
+        columns, style = field_columns(self.phases), self._style
+        cells = ([_cell(name, row[name], style) for name in columns] for row in self.all_rows())
+        return style.text(columns, cells)
 
     def _failures(self) -> str:
         rows = ([failure.file, failure.stage, failure.reason] for failure in self.all_failures())
-        return _csv(["file", "stage", "reason"], rows)
+        return self._style.text(["file", "stage", "reason"], rows)
+
+
+def unwritable(folder: Path, exc: OSError, then: str) -> ResultsError:
+    """What is said where tables or run.json cannot be written, or an outdated one not removed."""
+    named = Path(exc.filename or "").name
+    what = named if named in JOINED_FILES else f"{FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE}"
+    return ResultsError(
+        f"{folder}: {what} cannot be written ({exc.strerror or exc})",
+        hint=f"Make room, or close programs that hold them open, and {then}",
+    )
 
 
 def field_columns(phases: Sequence[Phase]) -> list[str]:
@@ -92,19 +122,11 @@ def field_columns(phases: Sequence[Phase]) -> list[str]:
     ]
 
 
-def _cell(name: str, value: object) -> str:
+def _cell(name: str, value: object, style: CsvStyle) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         # 9 digits tell one pixel in a gigapixel frame.
-        return f"{value:.9g}" if name.endswith("pixel_size_um") else f"{value:.9f}"
+        digits = f"{value:.9g}" if name.endswith("pixel_size_um") else f"{value:.9f}"
+        return style.number(digits)
     return str(value)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Without a byte-order mark: scripts would take it for part of the first column's name."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import atomic_path, write_text
+from hptl_deploy.model import ModelCard
 from hptl_deploy.phases import Phase
 from hptl_deploy.results import (
     JOINED_FILES,
@@ -29,7 +30,7 @@ from hptl_deploy.statistics.samples import Row, samples_of
 from hptl_deploy.statistics.sizes import SizeTally
 from hptl_deploy.statistics.table_options import TableOptions
 from hptl_deploy.statistics.tables import particle_statistics_text, sizes_text, statistics_text
-from hptl_deploy.statistics.validation import Validations
+from hptl_deploy.statistics.validation import Validations, validation_of
 from hptl_deploy.statistics.workbook import write_workbook
 
 
@@ -41,6 +42,11 @@ class JoinedTables:
     phases: Sequence[Phase]
     validations: Validations
     options: TableOptions
+
+    @classmethod
+    def of(cls, folder: Path, card: ModelCard, options: TableOptions) -> JoinedTables:
+        """Those of a run of the model with this card."""
+        return cls(folder, card.phases, validation_of(card.validation, card.phases), options)
 
     def remove(self) -> None:
         """Delete them. Raises OSError, on Windows where another program holds one open."""

@@ -40,5 +40,8 @@ class TableOptions:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> TableOptions:
-        """What `to_json` gave."""
-        return cls(bool(document["decimal_comma"]), float(document["needle_aspect"]))
+        """What `to_json` gave; the default for what is not there."""
+        return cls(
+            bool(document.get("decimal_comma", False)),
+            float(document.get("needle_aspect", NEEDLE_ASPECT)),
+        )

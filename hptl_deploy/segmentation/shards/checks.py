@@ -11,6 +11,7 @@ from hptl_deploy.segmentation.inputs.naming import result_bases
 from hptl_deploy.segmentation.ledger import Entry, Ledger, is_being_written
 from hptl_deploy.segmentation.shards.parts import Document, Part
 from hptl_deploy.segmentation.shards.sharding import Shard, shown
+from hptl_deploy.statistics.table_options import NEEDLE_ASPECT, TableOptions
 
 _TOLD = 12
 """Unfinished shards that are told one by one, each with its command."""
@@ -43,6 +44,10 @@ def command(document: Document, shard: Shard, out: Path) -> str:
     words += ["--confidence"] * bool(settings["confidence"])
     words += ["--no-particles"] * (not settings["particles"])
     words += ["--also", ",".join(settings["also"])] if settings["also"] else []
+    wished = TableOptions.from_json(document["tables"])
+    words += ["--decimal-comma"] * wished.decimal_comma
+    if wished.needle_aspect != NEEDLE_ASPECT:
+        words += ["--needle-aspect", str(wished.needle_aspect)]
     for option, value in (("--split", document["split"]), ("--tile", settings["tile"])):
         words += [] if value is None else [option, str(value)]
     return shlex.join(words)
@@ -111,6 +116,12 @@ def _model(document: Document) -> str:
     return f"{model['name']} ({model['sha256'][:12]})"
 
 
+def _tables(document: Document) -> str:
+    wished = TableOptions.from_json(document["tables"])
+    mark = "comma" if wished.decimal_comma else "point"
+    return f"decimal {mark}, needles from aspect ratio {wished.needle_aspect:g}"
+
+
 _AGREE: tuple[tuple[str, Callable[[Document], object], Callable[[Document], str]], ...] = (
     ("model", lambda d: d["model"]["sha256"], _model),
     (
@@ -129,6 +140,7 @@ _AGREE: tuple[tuple[str, Callable[[Document], object], Callable[[Document], str]
         lambda d: d["versions"]["hptl_deploy"],
         lambda d: str(d["versions"]["hptl_deploy"]),
     ),
+    ("tables", lambda d: TableOptions.from_json(d["tables"]), _tables),
 )
 """What must be the same in all shards: what it is, its value, and the value for people."""
 

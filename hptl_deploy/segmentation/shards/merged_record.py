@@ -13,7 +13,7 @@ from hptl_deploy.segmentation.record import SCHEMA, now
 from hptl_deploy.segmentation.shards.parts import Document, Part
 from hptl_deploy.segmentation.shards.sharding import Shard
 
-_COMMON = ("split", "model", "phases", "settings", "settings_sha256")
+_COMMON = ("split", "model", "phases", "settings", "settings_sha256", "tables")
 """Checked to be the same, but for the model's path and the tiles."""
 _OF_RESULTS = ("calibration_sources", "mean_area_fractions", "renamed", "results")
 

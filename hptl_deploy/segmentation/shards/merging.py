@@ -11,7 +11,6 @@ run simply goes on from there.
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,21 +18,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hptl_deploy.csv_text import read_table
 from hptl_deploy.errors import InputError, ResultsError
 from hptl_deploy.files import remove_leftovers, write_json
 from hptl_deploy.phases import phases_from_json
 from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, read_run, shard_homes
 from hptl_deploy.segmentation.inputs.listing import Failure, Listing, list_inputs
-from hptl_deploy.segmentation.ledger import LEDGER_FILE, Entry, Ledger, is_being_written
+from hptl_deploy.segmentation.ledger import (
+    LEDGER_FILE,
+    Entry,
+    Ledger,
+    is_being_written,
+    read_entries,
+)
 from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER
 from hptl_deploy.segmentation.record import result_list, results_document
 from hptl_deploy.segmentation.run import RunSummary
 from hptl_deploy.segmentation.shards.checks import problems
 from hptl_deploy.segmentation.shards.merged_record import are_recorded, merged_document
-from hptl_deploy.segmentation.shards.parts import Part, current_entries, read_part
+from hptl_deploy.segmentation.shards.parts import Document, Part, current_entries, read_part
 from hptl_deploy.segmentation.shards.sharding import Shard, form
-from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE, Tables
+from hptl_deploy.segmentation.tables import (
+    FAILURES_FILE,
+    FIELDS_FILE,
+    Tables,
+    unwritable,
+)
 from hptl_deploy.sink import Silent, Sink
+from hptl_deploy.statistics.joined import JoinedTables
+from hptl_deploy.statistics.table_options import TableOptions
+from hptl_deploy.statistics.validation import validation_from_json
 
 
 @dataclass(frozen=True)
@@ -114,8 +128,9 @@ def _merged_before(out: Path) -> Merged:
             f"{out}: holds no shards, but the results of a run without --shard",
             hint="There is nothing to merge",
         )
-    with (out / FAILURES_FILE).open(encoding="utf-8", newline="") as handle:
-        failures = tuple(Failure(**row) for row in csv.DictReader(handle))
+    failures = tuple(Failure(**row) for row in read_table(out / FAILURES_FILE))
+    rows = {entry.file: entry.rows for entry in read_entries(out)}
+    files = dict.fromkeys(result["file"] for result in run["results"])
     summary = RunSummary(
         out=out,
         state=run["state"],
@@ -124,8 +139,16 @@ def _merged_before(out: Path) -> Merged:
         fields=len(run["results"]),
         failures=failures,
         results=tuple(run["results"]),
+        findings=_joined(out, run).find([row for file in files for row in rows.get(file, [])]),
     )
     return Merged(summary, run, already=True)
+
+
+def _joined(out: Path, document: Document) -> JoinedTables:
+    """As a run.json of `out`, or of a shard of it, wishes for them."""
+    phases = phases_from_json(document["phases"], str(out))
+    scores = validation_from_json(document["model"].get("validation"), phases)
+    return JoinedTables(out, phases, scores, TableOptions.from_json(document.get("tables", {})))
 
 
 class _Merge:
@@ -144,8 +167,7 @@ class _Merge:
         failures = self._failures()
         names = [name for part in parts for name in part.about["names"]]
         order = Listing(names=names, failures=list(failures.values())).order()
-        phases = phases_from_json(parts[0].document["phases"], str(out))
-        self.tables = Tables(out, lambda: order, phases)
+        self.tables = Tables(out, lambda: order, _joined(out, parts[0].document))
         self.tables.rows = {file: entry.rows for file, entry in self.entries.items()}
         self.tables.failures = failures
 
@@ -160,15 +182,12 @@ class _Merge:
             self.tables.write()
             self.ledger.sweep(sorted(files))
             remove_leftovers(self.out)
+            findings = self.tables.join()
             bases = {file: entry.base for file, entry in self.entries.items()}
             document |= results_document(self.tables, bases)
             write_json(self.out / RUN_FILE, document)
         except OSError as exc:
-            raise ResultsError(
-                f"{self.out}: {FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE} cannot be written "
-                f"({exc.strerror or exc})",
-                hint="Close programs that hold them open and merge again",
-            ) from exc
+            raise unwritable(self.out, exc, "merge again") from exc
         summary = RunSummary(
             out=self.out,
             state="finished",
@@ -177,6 +196,7 @@ class _Merge:
             fields=len(self.tables.all_rows()),
             failures=tuple(self.tables.all_failures()),
             results=tuple(result_list(self.tables)),
+            findings=findings,
         )
         return Merged(summary, document, already=False)
 

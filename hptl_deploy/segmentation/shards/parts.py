@@ -56,7 +56,7 @@ def read_part(shard: Shard, home: Path) -> Part:
 _FIELDS: dict[str, type] = {
     "state": str, "started": str, "input": str, "counts": dict, "model": dict, "phases": list,
     "settings": dict, "settings_sha256": str, "engine": dict, "versions": dict, "shard": dict,
-    "busy_seconds": dict,
+    "busy_seconds": dict, "tables": dict,
 }  # fmt: skip
 """What merge reads of a shard's run.json, and of its `shard`."""
 _SHARD_FIELDS: dict[str, type] = {

@@ -76,7 +76,7 @@ def test_what_is_said(tmp_path: Path, models: Path, capsys: Capture) -> None:
     said, noted = capsys.readouterr()
     lines = said.splitlines()
     assert lines[:3] == [
-        "shards: 2 merged", "micrographs: 3 done, 1 failed", "area fraction, mean over 3 fields",
+        "shards: 2 merged", "micrographs: 3 done, 1 failed", "area fraction in %, 3 fields",
     ]  # fmt: skip
     assert lines[-1] == f"results: {out}"
     assert noted.startswith("bad.tif: ")

@@ -41,11 +41,16 @@ def test_the_summary_says_what_ran_and_what_came_of_it(
     )
     assert lines == [
         "micrographs: 1 done",
-        "area fraction, mean over 1 fields",
-        "  phase                    %",
-        "  aluminium matrix     65.00",
-        "  Mg2Si                10.00",
-        "  Fe-containing phase  25.00",
+        "area fraction in %, 1 field",
+        "  phase                  mean  s  95 % CI +-  %RA  fields for 10 %RA"
+        "  model's IoU   its error",
+        "  aluminium matrix     65.000  -           -    -                  -"
+        "   not stated  not stated",
+        "  Mg2Si                10.000  -           -    -                  -"
+        "   not stated  not stated",
+        "  Fe-containing phase  25.000  -           -    -                  -"
+        "   not stated  not stated",
+        "  one field gives no interval; two or more do",
         f"results: {tmp_path / 'in-segmented'}",
     ]
     assert "model threshold (" in noted

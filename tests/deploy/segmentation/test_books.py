@@ -22,6 +22,8 @@ from hptl_deploy.segmentation.inputs.listing import Failure, Listed
 from hptl_deploy.segmentation.items import Job, PageOf
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Entry, Ledger
 from hptl_deploy.segmentation.tables import Tables
+from hptl_deploy.statistics.joined import JoinedTables
+from hptl_deploy.statistics.table_options import TableOptions
 from hptl_deploy.tiling import plan_frame
 
 PLAN = plan_frame(10, 20, stride=8, halo=0)
@@ -34,7 +36,8 @@ class Desk:
         self.out, self.ledger = out, ledger
         names = [f"f{number}" for number in range(jobs)]
         self.jobs = [Job(Listed(out / name, name), name) for name in names]
-        self.tables, self.clock = Tables(out, lambda: names, PAPER_PHASES), Clock()
+        joined = JoinedTables(out, PAPER_PHASES, {}, TableOptions())
+        self.tables, self.clock = Tables(out, lambda: names, joined), Clock()
         self.shares: Counter[str] = Counter()
         self.failures: list[Failure] = []
         self.books = Books(out, ledger, self.tables, self.clock, "m" * 64, "s" * 64, self._tell)

@@ -1,0 +1,103 @@
+"""Statistics over fields on the screen, after `segment` and `merge`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hptl_deploy.cli.output import Output
+
+if TYPE_CHECKING:
+    from hptl_deploy.statistics.findings import Findings
+    from hptl_deploy.statistics.lines import Line
+    from hptl_deploy.statistics.sizes import ParticleLine
+
+_MOST_GROUPS = 12
+"""That are shown; statistics.csv has all."""
+
+
+def show_findings(findings: Findings, sink: Output) -> None:
+    """Area fractions with their intervals, groups where there are several, particles, notes."""
+    from hptl_deploy.statistics.samples import ALL
+
+    lines = findings.area_fractions()
+    together = [line for line in lines if line.group == ALL]
+    if not together:
+        return
+    count = together[0].estimate.n
+    sink.table(
+        f"area fraction in %, {count} field{'' if count == 1 else 's'}",
+        [
+            "phase", "mean", "s", "95 % CI +-", "%RA", "fields for 10 %RA",
+            "model's IoU", "its error",
+        ],
+        [_row(line) for line in together],
+    )  # fmt: skip
+    if count == 1:
+        sink.say("  one field gives no interval; two or more do")
+    else:
+        sink.say("  the interval is over fields; the model's error, from validation, is not in it")
+    _show_groups(findings, lines, sink)
+    _show_particles([line for line in findings.particles if line.group == ALL], sink)
+    for note in findings.notes:
+        sink.say(f"  {note}")
+
+
+def _row(line: Line) -> list[str]:
+    found, checked = line.estimate, line.validation
+    needed = "-" if found.needed is None else f"{found.needed} ({found.more_needed} more)"
+    return [
+        line.phase.name,
+        _percent(found.mean),
+        _percent(found.s),
+        _percent(found.ci95),
+        "-" if found.ra_percent is None else f"{found.ra_percent:.1f}",
+        needed,
+        "not stated" if checked.iou is None else f"{checked.iou:.3f}",
+        "not stated"
+        if checked.area_fraction_error is None
+        else f"{100 * checked.area_fraction_error:+.3f}",
+    ]
+
+
+def _show_groups(findings: Findings, lines: Iterable[Line], sink: Output) -> None:
+    """Mean and interval of each group's phases, in a line each."""
+    groups = findings.groups()
+    if not groups:
+        return
+    rows, names = [], []
+    for group in groups[:_MOST_GROUPS]:
+        those = [line for line in lines if line.group == group]
+        names = [line.phase.name for line in those]
+        rows.append([group, str(those[0].estimate.n), *map(_short, those)])
+    sink.table("by folder", ["folder", "fields", *names], rows)
+    if len(groups) > _MOST_GROUPS:
+        sink.say(f"  and {len(groups) - _MOST_GROUPS} more folders in statistics.csv")
+
+
+def _show_particles(lines: Iterable[ParticleLine], sink: Output) -> None:
+    rows = [
+        [
+            line.phase, str(line.particles), str(line.cut_by_border), line.unit,
+            *(_size(d) for d in (line.d10_by_number, line.d50_by_number, line.d90_by_number)),
+            "-" if line.needle_shaped_by_number is None
+            else f"{100 * line.needle_shaped_by_number:.1f} of {line.with_shape}",
+        ]
+        for line in lines
+    ]  # fmt: skip
+    if rows:
+        header = ["particles", "all", "cut", "unit", "D10", "D50", "D90", "% needle-shaped"]
+        sink.table("equivalent diameter by number", header, rows)
+
+
+def _short(line: Line) -> str:
+    found = line.estimate
+    return _percent(found.mean) + ("" if found.ci95 is None else f" +- {_percent(found.ci95)}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.3f}"
+
+
+def _size(diameter: float | None) -> str:
+    return "-" if diameter is None else f"{diameter:.3g}"
