@@ -91,7 +91,7 @@ class Joined:
 
         if not self._waiting:
             return
-        table = pa.concat_tables(self._waiting).combine_chunks()
+        table = pa.concat_tables(self._waiting).unify_dictionaries().combine_chunks()
         self._waiting = []
         parquet, csv = self._begun(table)
         parquet.write_table(table, row_group_size=max(1, table.num_rows))
