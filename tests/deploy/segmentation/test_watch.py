@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hptl_deploy.csv_text import read_table
 from hptl_deploy.engines import Engine
 from hptl_deploy.errors import InputError, UsageError
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
@@ -223,3 +225,40 @@ def test_a_signal_ends_a_real_process_cleanly(tmp_path: Path, number: signal.Sig
     assert "micrographs: 1 done" in said
     assert f"watching {source}: 1 done; Ctrl-C ends" in noted
     assert run_json(out)["state"] == "finished"
+
+
+def test_statistics_are_of_the_newest_lull(tmp_path: Path, engine: Engine) -> None:
+    source = folder_of(tmp_path / "in", 1)
+
+    def counted(out: Path) -> str:
+        try:
+            lines = read_table(out / "statistics.csv")
+        except FileNotFoundError:
+            return ""
+        return lines[0]["n_fields"] if lines else "0"
+
+    with watching(source, engine) as watched:
+        watched.until(lambda: counted(watched.out) == "1")
+        save(source / "sub" / "late.png", blobs(40, 48, seed=7))
+        watched.until(lambda: counted(watched.out) == "2")
+        summary = watched.end()
+    assert counted(summary.out) == "2"
+    assert summary.findings.groups() == ["(top)", "sub"]
+
+
+def test_a_table_that_is_held_open_is_told_and_the_watch_goes_on(
+    tmp_path: Path, engine: Engine
+) -> None:
+    source = folder_of(tmp_path / "in", 1)
+    held = tmp_path / "in-segmented" / "summary.xlsx"
+    with watching(source, engine) as watched:
+        watched.until(held.is_file)
+        held.unlink()
+        (held / "by" / "Excel").mkdir(parents=True)
+        save(source / "late.png", blobs(40, 48, seed=7))
+        watched.until(lambda: any("tried again at the next lull" in n for n in watched.sink.notes))
+        shutil.rmtree(held)
+        save(source / "later.png", blobs(40, 48, seed=8))
+        watched.until(lambda: len(watched.files()) == 3 and held.is_file())
+        summary = watched.end()
+    assert (summary.state, summary.counts["done"]) == ("finished", 3)

@@ -54,9 +54,9 @@ def test_many_particles_as_numpy_has_it() -> None:
     rng = np.random.default_rng(5)
     pages = [np.maximum(1, rng.lognormal(4, 1.5, 700)).astype(np.int64) for _ in range(4)]
     tally = SizeTally(3.0)
-    for areas in pages:
-        tally.add(TOP, 0.25, {"mg2si": page(areas)})
-    line, areas = only(tally), np.concatenate(pages) * 0.25**2
+    for one in pages:
+        tally.add(TOP, 0.25, {"mg2si": page(one)})
+    line, areas = only(tally), np.concatenate(pages).astype(np.float64) * 0.25**2
     diameters = np.sqrt(4 * areas / np.pi)
     for weights, found in (
         (np.ones_like(areas), (line.d10_by_number, line.d50_by_number, line.d90_by_number)),
@@ -67,13 +67,13 @@ def test_many_particles_as_numpy_has_it() -> None:
     assert line.mean_diameter == pytest.approx(diameters.mean())
     assert line.s_diameter == pytest.approx(diameters.std(ddof=1))
     classes = tally.classes(KEYS)
-    edges = [classes[0].lower, *(one.upper for one in classes)]
-    numbers, _ = np.histogram(diameters, edges)
-    sums, _ = np.histogram(diameters, edges, weights=areas)
-    assert [one.particles for one in classes] == numbers.tolist()
-    assert [one.area for one in classes] == pytest.approx(sums)
-    assert [one.number_share for one in classes] == pytest.approx(numbers / 2800)
-    assert [one.area_share for one in classes] == pytest.approx(sums / areas.sum())
+    edges = [classes[0].lower, *(x.upper for x in classes)]
+    numbers = np.histogram(diameters, edges)[0]
+    sums = np.histogram(diameters, edges, weights=areas)[0]
+    assert [x.particles for x in classes] == numbers.tolist()
+    assert [x.area for x in classes] == pytest.approx(sums)
+    assert [x.number_share for x in classes] == pytest.approx(numbers / 2800)
+    assert [x.area_share for x in classes] == pytest.approx(sums / areas.sum())
     assert classes[0].particles > 0
     assert classes[-1].particles > 0
 
