@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hptl_deploy.cli.output import Output
@@ -18,11 +18,8 @@ _MOST_GROUPS = 12
 
 def show_findings(findings: Findings, sink: Output) -> None:
     """Area fractions with their intervals, groups where there are several, particles, notes."""
-    from hptl_deploy.statistics.samples import ALL
-
-    lines = findings.area_fractions()
-    together = [line for line in lines if line.group == ALL]
-    if not together:
+    together = findings.area_fractions()
+    if not together or sink.as_json:
         return
     count = together[0].estimate.n
     sink.table(
@@ -37,8 +34,8 @@ def show_findings(findings: Findings, sink: Output) -> None:
         sink.say("  one field gives no interval; two or more do")
     else:
         sink.say("  the interval is over fields; the model's error, from validation, is not in it")
-    _show_groups(findings, lines, sink)
-    _show_particles([line for line in findings.particles if line.group == ALL], sink)
+    _show_groups(findings, sink)
+    _show_particles(findings, sink)
     for note in findings.notes:
         sink.say(f"  {note}")
 
@@ -60,14 +57,14 @@ def _row(line: Line) -> list[str]:
     ]
 
 
-def _show_groups(findings: Findings, lines: Iterable[Line], sink: Output) -> None:
+def _show_groups(findings: Findings, sink: Output) -> None:
     """Mean and interval of each group's phases, in a line each."""
     groups = findings.groups()
     if not groups:
         return
     rows, names = [], []
     for group in groups[:_MOST_GROUPS]:
-        those = [line for line in lines if line.group == group]
+        those = findings.area_fractions(group)
         names = [line.phase.name for line in those]
         rows.append([group, str(those[0].estimate.n), *map(_short, those)])
     sink.table("by folder", ["folder", "fields", *names], rows)
@@ -75,19 +72,29 @@ def _show_groups(findings: Findings, lines: Iterable[Line], sink: Output) -> Non
         sink.say(f"  and {len(groups) - _MOST_GROUPS} more folders in statistics.csv")
 
 
-def _show_particles(lines: Iterable[ParticleLine], sink: Output) -> None:
-    rows = [
-        [
-            line.phase, str(line.particles), str(line.cut_by_border), line.unit,
-            *(_size(d) for d in (line.d10_by_number, line.d50_by_number, line.d90_by_number)),
-            "-" if line.needle_shaped_by_number is None
-            else f"{100 * line.needle_shaped_by_number:.1f} of {line.with_shape}",
-        ]
-        for line in lines
-    ]  # fmt: skip
+def _show_particles(findings: Findings, sink: Output) -> None:
+    """Sizes and needles of all pages; those of groups are in particle_statistics.csv."""
+    names = {line.phase.key: line.phase.name for line in findings.lines}
+    rows = [_particle_row(names, line) for line in findings.particles_of_all()]
     if rows:
-        header = ["particles", "all", "cut", "unit", "D10", "D50", "D90", "% needle-shaped"]
-        sink.table("equivalent diameter by number", header, rows)
+        header = [
+            "phase", "particles", "cut", "D10", "D50", "D90", "unit", "needle-shaped %", "of",
+        ]  # fmt: skip
+        sink.table("particles and their equivalent diameters, by number", header, rows)
+
+
+def _particle_row(names: Mapping[str, str], line: ParticleLine) -> list[str]:
+    share = line.needle_shaped_by_number
+    sizes = (line.d10_by_number, line.d50_by_number, line.d90_by_number)
+    return [
+        names.get(line.phase, line.phase),
+        str(line.particles),
+        str(line.cut_by_border),
+        *("-" if diameter is None else f"{diameter:.3g}" for diameter in sizes),
+        line.unit,
+        "-" if share is None else f"{100 * share:.1f}",
+        str(line.with_shape),
+    ]
 
 
 def _short(line: Line) -> str:
@@ -97,7 +104,3 @@ def _short(line: Line) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.3f}"
-
-
-def _size(diameter: float | None) -> str:
-    return "-" if diameter is None else f"{diameter:.3g}"

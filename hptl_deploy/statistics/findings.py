@@ -20,9 +20,13 @@ class Findings:
     notes: tuple[str, ...] = ()
     """Sentences that belong beside the figures."""
 
-    def area_fractions(self) -> tuple[Line, ...]:
-        """The lines of area fractions, all fields first, then by group."""
-        return tuple(line for line in self.lines if line.quantity == AREA_FRACTION)
+    def area_fractions(self, group: str = ALL) -> list[Line]:
+        """A line per phase; none without fields."""
+        return [x for x in self.lines if (x.quantity, x.group) == (AREA_FRACTION, group)]
+
+    def particles_of_all(self) -> list[ParticleLine]:
+        """A line per phase and unit, over all pages."""
+        return [line for line in self.particles if line.group == ALL]
 
     def groups(self) -> list[str]:
         """The groups in order, (all) not among them; empty where there is but one."""

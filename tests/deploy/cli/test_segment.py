@@ -75,6 +75,9 @@ def test_json_is_one_document(
         "m00_classes.tif", "m01_classes.tif",
     ]  # fmt: skip
     assert set(document["mean_area_fractions"]) == {"al", "mg2si", "fe"}
+    means = {line["phase"]: line["mean"] for line in document["statistics"]["fields"]}
+    assert means == document["mean_area_fractions"]
+    assert document["statistics"]["notes"] == []
     assert "bad.tif: " in noted
 
 
