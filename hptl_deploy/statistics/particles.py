@@ -106,7 +106,7 @@ class Joined:
             schema = _as_text(table.slice(0, 0), self._style).schema
             kinds = {field.name: field.type for field in table.schema}
             columns = parquet.ParquetWriter(
-                self._parquet,
+                self._open.enter_context(self._parquet.open("wb")),
                 table.schema,
                 compression="zstd",
                 # Measured values hardly ever repeat; names always do.
@@ -115,9 +115,10 @@ class Joined:
                     name for name, kind in kinds.items() if pa.types.is_floating(kind)
                 ],
             )
+            text = self._open.enter_context(self._csv.open("wb"))
             self._writers = (
                 self._open.enter_context(columns),
-                self._open.enter_context(csv.CSVWriter(self._csv, schema, write_options=options)),
+                self._open.enter_context(csv.CSVWriter(text, schema, write_options=options)),
             )
         return self._writers
 
@@ -128,7 +129,8 @@ def _read(path: Path) -> pa.Table:
 
     hint = "Delete it, if it is there, and run again: its micrograph is done anew"
     try:
-        return parquet.ParquetFile(path).read()
+        with path.open("rb") as file:
+            return parquet.ParquetFile(file).read()
     except FileNotFoundError as exc:
         raise ResultsError(f"{path}: the particle table is missing", hint=hint) from exc
     except (OSError, pa.ArrowException) as exc:

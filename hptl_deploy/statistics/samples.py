@@ -48,13 +48,16 @@ class Samples:
     unmeasured: int = 0
     """Fields in which every pixel is left out; they are no samples."""
 
+    uncalibrated: int = 0
+    """Of `samples`: those whose pixel size is unknown."""
+
     def groups(self) -> list[str]:
         """The groups that have a sample, in order."""
         return in_order(sample.group for sample in self.samples)
 
     def notes(self) -> list[str]:
         """What a reader of the figures must know, in sentences."""
-        return [*self._mixed(), *self._unlike(), *self._unmeasured()]
+        return [*self._mixed(), *self._unlike(), *self._uncalibrated(), *self._unmeasured()]
 
     def _mixed(self) -> list[str]:
         if not self.mosaics:
@@ -72,6 +75,14 @@ class Samples:
         return [
             f"fields differ in size, {min(pixels) / 1e6:.3g} to {max(pixels) / 1e6:.3g} Mpx; each "
             "counts the same"
+        ]
+
+    def _uncalibrated(self) -> list[str]:
+        if not 0 < self.uncalibrated < len(self.samples):
+            return []
+        return [
+            f"the pixel size of {self.uncalibrated} of {len(self.samples)} fields is unknown: "
+            "figures in um and mm2 are of the others"
         ]
 
     def _unmeasured(self) -> list[str]:
@@ -92,6 +103,7 @@ def samples_of(rows: Iterable[Row], phases: Sequence[Phase]) -> Samples:
         parts = row.get("mosaic_fields") or [row]
         measured = [part for part in parts if _is_measured(part, phases)]
         found.unmeasured += len(parts) - len(measured)
+        found.uncalibrated += len(measured) if row["pixel_size_um"] is None else 0
         if row.get("mosaic_fields"):
             found.mosaics += bool(measured)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -109,7 +110,7 @@ class _Sheets:
     ) -> None:
         if isinstance(value, str):  # never a formula, whatever a file's name begins with
             sheet.write_string(row, column, value)
-        elif value is not None:
+        elif value is not None and math.isfinite(value):
             sheet.write_number(row, column, value, self._share if share else None)
 
 

@@ -104,6 +104,16 @@ def test_fields_of_unlike_size_are_told() -> None:
     assert samples_of(rows[:1] * 2, PAPER_PHASES).notes() == []
 
 
+def test_fields_without_a_pixel_size_are_told() -> None:
+    known = {"pixel_size_um": 0.25}
+    rows = [mosaic("m.tif", 0.1, 0.2), row("a.tif"), row("b.tif") | known]
+    assert samples_of(rows, PAPER_PHASES).notes()[-1] == (
+        "the pixel size of 3 of 4 fields is unknown: figures in um and mm2 are of the others"
+    )
+    assert not [x for x in samples_of(rows[:2], PAPER_PHASES).notes() if "pixel size" in x]
+    assert samples_of(rows[2:], PAPER_PHASES).notes() == []
+
+
 def test_what_is_unknown_of_some_fields_is_estimated_over_the_others() -> None:
     known = {"mg2si_number_per_mm2": 1000.0, "mg2si_mean_free_path_um": 50.0}
     unknown = {"mg2si_number_per_mm2": None, "mg2si_mean_free_path_um": None}
