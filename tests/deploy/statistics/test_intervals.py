@@ -78,6 +78,14 @@ def test_as_scipy_has_it(values: list[float]) -> None:
         assert found.mean + found.ci95 == pytest.approx(high, rel=1e-9, abs=1e-12)
 
 
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=40))
+def test_no_more_are_needed_where_the_accuracy_is_reached(values: list[float]) -> None:
+    found = estimate(values)
+    assert found.ra_percent is not None
+    if abs(found.ra_percent - 10) > 1e-6:
+        assert (found.more_needed == 0) == (found.ra_percent < 10)
+
+
 @pytest.mark.parametrize("ratio", [0.001, 0.03, 0.2, 0.7, 1.5, 6.0])
 def test_fields_needed_is_the_first_number_that_suffices(ratio: float) -> None:
     def accuracy(n: int) -> float:
