@@ -8,6 +8,7 @@ whatever their size.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -51,13 +52,21 @@ class Samples:
     uncalibrated: int = 0
     """Of `samples`: those whose pixel size is unknown."""
 
+    without_particles: Counter[str] = field(default_factory=Counter)
+    """Pages whose particles were asked for and are not there, by reason."""
+
     def groups(self) -> list[str]:
         """The groups that have a sample, in order."""
         return in_order(sample.group for sample in self.samples)
 
     def notes(self) -> list[str]:
         """What a reader of the figures must know, in sentences."""
-        return [*self._mixed(), *self._unlike(), *self._uncalibrated(), *self._unmeasured()]
+        lacking = [
+            f"{_count(pages, 'page')} without figures of particles: {why}"
+            for why, pages in self.without_particles.items()
+        ]
+        said = [*self._mixed(), *self._unlike(), *self._uncalibrated()]
+        return [*said, *self._unmeasured(), *lacking]
 
     def _mixed(self) -> list[str]:
         if not self.mosaics:
@@ -104,6 +113,8 @@ def samples_of(rows: Iterable[Row], phases: Sequence[Phase]) -> Samples:
         measured = [part for part in parts if _is_measured(part, phases)]
         found.unmeasured += len(parts) - len(measured)
         found.uncalibrated += len(measured) if row["pixel_size_um"] is None else 0
+        if row.get("particles_note"):
+            found.without_particles[row["particles_note"]] += 1
         if row.get("mosaic_fields"):
             found.mosaics += bool(measured)
         else:

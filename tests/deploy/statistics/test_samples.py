@@ -114,6 +114,14 @@ def test_fields_without_a_pixel_size_are_told() -> None:
     assert samples_of(rows[2:], PAPER_PHASES).notes() == []
 
 
+def test_pages_without_particles_are_told() -> None:
+    noise = {"particles_note": "too many particles to be any"}
+    rows = [row("a.tif") | noise, row("b.tif") | {"particles_note": None}, row("c.tif") | noise]
+    assert samples_of(rows, PAPER_PHASES).notes() == [
+        "2 pages without figures of particles: too many particles to be any"
+    ]
+
+
 def test_what_is_unknown_of_some_fields_is_estimated_over_the_others() -> None:
     known = {"mg2si_number_per_mm2": 1000.0, "mg2si_mean_free_path_um": 50.0}
     unknown = {"mg2si_number_per_mm2": None, "mg2si_mean_free_path_um": None}
