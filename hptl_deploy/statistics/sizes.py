@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hptl_deploy.measurement.particles import SHAPE_PX
 from hptl_deploy.statistics.samples import ALL, in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SMALLEST_WITH_SHAPE = 100
-"""Pixels; below that, shape figures are the pixel grid's."""
 
 _R10 = ("1", "1.25", "1.6", "2", "2.5", "3.15", "4", "5", "6.3", "8")
 """Preferred numbers, ISO 3, series R10: ten steps a decade, each about 26 % wider."""
@@ -158,7 +156,7 @@ class SizeTally:
         inside = ~found.touches_border
         values, counts = np.unique(found.area_px[inside], return_counts=True)
         areas = {int(v) * square: int(c) for v, c in zip(values, counts, strict=True)}
-        shaped = inside & (found.area_px >= SMALLEST_WITH_SHAPE) & ~np.isnan(found.aspect_ratio)
+        shaped = inside & (found.area_px >= SHAPE_PX) & ~np.isnan(found.aspect_ratio)
         needles = shaped & (found.aspect_ratio >= self._aspect)
         return _Pile(
             found.area_px.size,

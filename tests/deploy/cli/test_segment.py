@@ -51,6 +51,10 @@ def test_the_summary_says_what_ran_and_what_came_of_it(
         "  Fe-containing phase  25.000  -           -    -                  -"
         "   not stated  not stated",
         "  one field gives no interval; two or more do",
+        "particles and their equivalent diameters, by number",
+        "  phase                particles  cut  D10  D50  D90  unit  needle-shaped %  of",
+        "  Mg2Si                        1    1    -    -    -    px                -   0",
+        "  Fe-containing phase          1    1    -    -    -    px                -   0",
         f"results: {tmp_path / 'in-segmented'}",
     ]
     assert "model threshold (" in noted

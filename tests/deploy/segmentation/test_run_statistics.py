@@ -87,13 +87,13 @@ def test_while_a_run_changes_fields_there_are_no_tables_over_them(
     specimens: Path, engine: Engine
 ) -> None:
     out = segment(SegmentOptions(specimens), engine).out
-    assert joined(out) == ["statistics.csv", "summary.xlsx"]
+    assert joined(out) == list(JOINED_FILES)
     save(specimens / "A" / "new.png", blobs(40, 48, seed=9))
     seen: list[list[str]] = []
     segment(SegmentOptions(specimens), engine, Recorder(lambda _: seen.append(joined(out))))
     assert seen
     assert not any(seen)
-    assert joined(out) == ["statistics.csv", "summary.xlsx"]
+    assert joined(out) == list(JOINED_FILES)
     assert read_table(out / "statistics.csv")[0]["n_fields"] == "7"
 
 
@@ -162,7 +162,7 @@ def test_shards_leave_them_to_merge(specimens: Path, engine: Engine) -> None:
     assert joined(out) == []
     assert not [name for home in (out / "shards").iterdir() for name in joined(home)]
     merged = merge(out)
-    assert joined(out) == ["statistics.csv", "summary.xlsx"]
+    assert joined(out) == list(JOINED_FILES)
     assert read_table(out / "statistics.csv")[0]["n_fields"] == "6"
     assert (out / "statistics.csv").read_text("utf-8").startswith("group;phase;")
     again = merge(out)
