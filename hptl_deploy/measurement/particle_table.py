@@ -98,9 +98,10 @@ def write_particles(
     table = particle_table(particles, file, page, phases, about)
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     words = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-    pq.write_table(
-        table, path, compression="zstd", use_dictionary=words, use_byte_stream_split=floats
-    )
+    with path.open("wb") as out:  # on a full disk pyarrow would leave its own open, and say more
+        pq.write_table(
+            table, out, compression="zstd", use_dictionary=words, use_byte_stream_split=floats
+        )
 
 
 def _constant(value: str, count: int) -> pa.Array:
