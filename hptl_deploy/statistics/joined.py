@@ -58,10 +58,7 @@ class JoinedTables:
 
         Raises ResultsError for a particle table that is missing or damaged.
         """
-        tally = SizeTally(self.options.needle_aspect)
-        for _ in tables_of(pages_of(rows, self.folder), tally, self.phases):
-            pass
-        return self._findings(rows, tally)
+        return self._findings(rows, self._tally(pages_of(rows, self.folder)))
 
     def write(self, rows: Sequence[Row], columns: Sequence[str]) -> Findings:
         """Write all of them, each whole or not at all, of `rows` of fields.csv with `columns`.
@@ -72,8 +69,8 @@ class JoinedTables:
         attempts = _Attempts(self.folder)
         pages = pages_of(rows, self.folder)
         tally = SizeTally(self.options.needle_aspect)
-        if pages:
-            attempts.make(PARTICLES_FILES, lambda: self._join(pages, tally))
+        if pages and not attempts.make(PARTICLES_FILES, lambda: self._join(pages, tally)):
+            tally = self._tally(pages)  # the other may be of half the pages
         found, made, style = self._findings(rows, tally), made_with(rows), self.options.style
         texts = {STATISTICS_FILE: statistics_text(found, made, style)}
         if pages:
@@ -93,6 +90,12 @@ class JoinedTables:
             tuple(tally.classes(keys)),
             tuple(samples.notes()),
         )
+
+    def _tally(self, pages: Sequence[Page]) -> SizeTally:
+        tally = SizeTally(self.options.needle_aspect)
+        for _ in tables_of(pages, tally, self.phases):
+            pass
+        return tally
 
     def _join(self, pages: Sequence[Page], tally: SizeTally) -> None:
         parquet, csv = (self.folder / name for name in PARTICLES_FILES)
@@ -116,11 +119,14 @@ class _Attempts:
         self._folder = folder
         self._problems: dict[str, OSError] = {}
 
-    def make(self, names: Sequence[str], write: Callable[[], None]) -> None:
+    def make(self, names: Sequence[str], write: Callable[[], None]) -> bool:
+        """Whether the files of these names could be written."""
         try:
             write()
         except OSError as exc:
             self._problems[" and ".join(names)] = exc
+            return False
+        return True
 
     def end(self) -> None:
         """Raise ResultsError if anything could not be written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,33 @@ def test_a_particle_table_that_cannot_be_read(
     assert str(caught.value).endswith(
         ". Delete it, if it is there, and run again: its micrograph is done anew"
     )
+    assert not (tmp_path / "particles.parquet").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_sizes_are_whole_where_the_join_breaks_off(
+    tmp_path: Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, rows)
+    names = ("particle_statistics.csv", "sizes.csv")
+    whole = [(tmp_path / name).read_bytes() for name in names]
+    joined(tmp_path).remove()
+    add, calls = particles.Joined.add, Counter[str]()
+
+    def full(self: particles.Joined, table: pa.Table) -> None:
+        calls["add"] += 1
+        if calls["add"] == 2:
+            raise OSError(28, "No space left on device")
+        add(self, table)
+
+    monkeypatch.setattr(particles.Joined, "add", full)
+    with pytest.raises(ResultsError) as caught:
+        write(tmp_path, rows)
+    assert caught.value.message == (
+        f"{tmp_path}: cannot be written: particles.parquet and particles.csv (No space left on "
+        "device)"
+    )
+    assert [(tmp_path / name).read_bytes() for name in names] == whole
     assert not (tmp_path / "particles.parquet").exists()
     assert not list(tmp_path.glob(".*"))
 
