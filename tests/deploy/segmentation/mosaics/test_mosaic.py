@@ -18,6 +18,7 @@ from hptl_deploy.engines import Engine
 from hptl_deploy.engines.memory.host import HostMemory
 from hptl_deploy.micrographs.bands import BandReader, DecodesRows
 from hptl_deploy.phases import PAPER_PHASES
+from hptl_deploy.results import JOINED_FILES
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation import overlay as overlays
 from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER, Mosaic, reduced_picture
@@ -59,10 +60,11 @@ def test_maps_and_figures_are_the_whole_pages(
     out = segment(SegmentOptions(source, tmp_path / "out", confidence=True), seeing).out
     check_maps(out, "m", seeing, pixels)
     assert not (out / BANDS_FOLDER).exists()
-    assert sorted(path.name for path in out.iterdir()) == [
+    assert {path.name for path in out.iterdir()} == {
         "failures.csv", "fields.csv", "ledger.jsonl", "m_classes.tif", "m_confidence.tif",
         "m_overlay.jpg", "m_particles.parquet", "run.json",
-    ]  # fmt: skip
+        *JOINED_FILES,
+    }  # fmt: skip
 
 
 def test_the_page_is_cut_as_these_tests_rely_on(
