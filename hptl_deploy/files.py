@@ -19,15 +19,16 @@ _CHUNK = 1 << 20
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, root: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that becomes `path` when the block ends without error.
 
     Readers of `path` see the old file or the new one, never a part. On an error the
     temporary file is removed and `path` is untouched. Where the block makes a folder of it, the
     same holds, but for a moment in which an old folder is gone and the new one not there yet.
+    Folders above it are made, though not `root` or what is above that.
     Raises OSError as the system does.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent, root)
     # The name keeps to the length of the final one as far as it can: 255 bytes is
     # the limit of common file systems.
     temporary = path.with_name(
@@ -44,6 +45,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _replace(temporary, path)
     finally:
         remove(temporary)
+
+
+def _make_folder(folder: Path, root: Path | None) -> None:
+    if root is None:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif folder != root:
+        _make_folder(folder.parent, root)
+        folder.mkdir(exist_ok=True)
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:

@@ -127,6 +127,10 @@ class Ledger(Closes):
         try:
             self._write("".join(lines).encode("utf-8"))
         except FileNotFoundError as exc:
+            if not self._folder.is_dir():
+                raise ResultsError(
+                    f"{self._folder}: has been deleted, so the run stops", hint="Start it again"
+                ) from exc
             raise ResultsError(
                 f"{self._path}: has been deleted, so the run stops",
                 hint="Start it again; without this file all micrographs are done anew",

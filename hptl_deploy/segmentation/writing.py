@@ -203,7 +203,7 @@ class Writer:
         try:
             for name, write in writers.items():
                 path = self.out / name
-                with atomic_path(path) as temporary:
+                with atomic_path(path, self.out) as temporary:
                     write(temporary)
                 written[name] = size_of(path)
         except BaseException:

@@ -37,6 +37,21 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert names(path.parent) == ["a.txt"]
 
 
+def test_folders_are_made_below_a_root_that_is_there(tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    root.mkdir()
+    with atomic_path(root / "a" / "b" / "file", root) as temporary:
+        temporary.write_text("whole")
+    assert (root / "a" / "b" / "file").read_text() == "whole"
+    for name in ("file", "a/file"):
+        with (
+            pytest.raises(FileNotFoundError),
+            atomic_path(tmp_path / "gone" / name, tmp_path / "gone"),
+        ):
+            pass
+    assert not (tmp_path / "gone").exists()
+
+
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
