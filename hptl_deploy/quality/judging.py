@@ -1,0 +1,146 @@
+"""A field's figures and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hptl_deploy.phases import IGNORE
+from hptl_deploy.quality.counts import Counts, count
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hptl_deploy.model import ModelCard
+    from hptl_deploy.quality.statistics import TrainingStatistics
+
+OUT_OF_FOCUS = "out of focus"
+SATURATED = "saturated"
+UNEVEN = "uneven illumination"
+OTHER_SIZE = "pixel size outside training"
+NO_SIZE = "pixel size unknown"
+UNSURE = "low confidence"
+UNLIKE = "unlike the training set"
+FLAGS = (OUT_OF_FOCUS, SATURATED, UNEVEN, OTHER_SIZE, NO_SIZE, UNSURE, UNLIKE)
+"""In the order in which a field's are named."""
+
+FOCUS_PX = 3.0
+SATURATED_FRACTION = 0.01
+ILLUMINATION_RANGE = 0.3
+UNSURE_FRACTION = 0.05
+SIZE_FACTOR = 2.0
+"""From the nearest pixel size of the training set."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a field is judged by; None where it is not known."""
+
+    focus: float | None
+    """Deviation of the edges' blur, px."""
+    saturated_fraction: float | None
+    illumination_range: float | None
+    unlike_training: float | None
+    """Distance from the training set's centre over what 99 in 100 of its kind keep within."""
+    unsure_fraction: float | None
+
+
+def figures_of(
+    pixels: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+    statistics: TrainingStatistics | None,
+) -> Figures:
+    """Of a whole field: `pixels` uint8 [H, W, 3], `classes` and `confidence` x 255 uint8 [H, W].
+
+    What is left out, 255 in `classes`, has no part in any of them.
+    """
+    from hptl_deploy.quality.illumination import illumination_range
+
+    counts = count(pixels, classes, confidence)
+    left_out = classes == IGNORE if counts.pixels < classes.size else None
+    return Figures(
+        focus=focus_of(pixels, left_out),
+        saturated_fraction=counts.saturated_fraction,
+        illumination_range=illumination_range(pixels, classes),
+        unlike_training=_unlikeness(pixels, classes, confidence, left_out, statistics),
+        unsure_fraction=counts.unsure_fraction,
+    )
+
+
+def banded_figures(counts: Counts) -> Figures:
+    """Of a mosaic, whose pixels are never in memory together: what is counted in its bands."""
+    return Figures(None, counts.saturated_fraction, None, None, counts.unsure_fraction)
+
+
+def focus_of(pixels: NDArray[np.uint8], left_out: NDArray[np.bool_] | None) -> float | None:
+    """Blur of the edges in `pixels`, uint8 [H, W, 3], px; see `focus`."""
+    from hptl_deploy.quality.focus import edge_blur
+    from hptl_deploy.quality.sample import blocks_of, grey
+
+    blocks = []
+    for place in blocks_of(*pixels.shape[:2]):
+        block = grey(pixels[place])
+        if left_out is not None:
+            block[left_out[place]] = float("nan")
+        blocks.append(block)
+    return edge_blur(blocks)
+
+
+def _unlikeness(
+    pixels: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
+    confidence: NDArray[np.uint8],
+    left_out: NDArray[np.bool_] | None,
+    statistics: TrainingStatistics | None,
+) -> float | None:
+    import numpy as np
+
+    from hptl_deploy.quality.features import FEATURES, answer_features, pixel_features
+
+    if statistics is None or statistics.features != FEATURES:
+        return None
+    seen = pixel_features(pixels, left_out)
+    answered = answer_features(classes, confidence)
+    if seen is None or answered is None:
+        return None
+    return statistics.unlikeness(np.concatenate([seen, answered]))
+
+
+def flags_of(figures: Figures, card: ModelCard, pixel_size_um: float | None) -> tuple[str, ...]:
+    """Which of FLAGS a field has; `pixel_size_um` is its own, before any resampling."""
+    statistics = card.training_statistics
+    limits = {} if statistics is None else statistics.limits
+    found = {
+        OUT_OF_FOCUS: _beyond(figures.focus, FOCUS_PX, limits.get("focus")),
+        SATURATED: _beyond(figures.saturated_fraction, SATURATED_FRACTION),
+        UNEVEN: _beyond(
+            figures.illumination_range, ILLUMINATION_RANGE, limits.get("illumination_range")
+        ),
+        UNSURE: _beyond(figures.unsure_fraction, UNSURE_FRACTION, limits.get("unsure_fraction")),
+        UNLIKE: _beyond(figures.unlike_training, 1.0),
+        **_of_size(_trained_sizes(card), pixel_size_um),
+    }
+    return tuple(flag for flag in FLAGS if found.get(flag))
+
+
+def _beyond(figure: float | None, *limits: float | None) -> bool:
+    """Above every limit there is: what a network has learned from does not disturb it."""
+    return figure is not None and figure > max(limit for limit in limits if limit is not None)
+
+
+def _trained_sizes(card: ModelCard) -> tuple[float, float] | None:
+    if card.training_statistics is not None and card.training_statistics.pixel_sizes_um:
+        return card.training_statistics.pixel_sizes_um
+    return None if card.pixel_size_um is None else (card.pixel_size_um, card.pixel_size_um)
+
+
+def _of_size(trained: tuple[float, float] | None, size: float | None) -> dict[str, bool]:
+    if trained is None:
+        return {}
+    if size is None:
+        return {NO_SIZE: True}
+    smallest, largest = trained
+    return {OTHER_SIZE: not smallest / SIZE_FACTOR <= size <= largest * SIZE_FACTOR}
