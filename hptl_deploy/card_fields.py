@@ -128,12 +128,30 @@ class Fields:
         """An object inside this one."""
         return Fields(self._document[key], f"{self._name}{key}.")
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of lines, none of them empty."""
+        inner = self._listed(key)
+        return tuple(inner.text(place) for place in inner.plain())
+
+    def series(self, key: str) -> tuple[float, ...]:
+        """A list of numbers."""
+        inner = self._listed(key)
+        return tuple(inner.number(place) for place in inner.plain())
+
     def objects(self, key: str) -> list[Fields]:
         """A list of objects."""
         values = self._document[key]
         if not isinstance(values, list):
             self._unlike(key, "a list", values)
         return [Fields(value, f"{self._name}{key}[{n}].") for n, value in enumerate(values)]
+
+    def _listed(self, key: str) -> Fields:
+        """A list as an object whose fields are called by their places."""
+        values = self._document[key]
+        if not isinstance(values, list):
+            self._unlike(key, "a list", values)
+        named = {str(place): value for place, value in enumerate(values)}
+        return Fields(named, f"{self._name}{key}.")
 
     def numbers(self, key: str) -> dict[str, float]:
         """An object of numbers."""

@@ -18,6 +18,7 @@ from hptl_deploy.channel_blocks import NARROW, WIDE, channel_block, growth
 from hptl_deploy.errors import InputError, ModelError
 from hptl_deploy.phases import Phase, phases_from_json
 from hptl_deploy.probe import Probe
+from hptl_deploy.quality.statistics import TrainingStatistics
 from hptl_deploy.wording import one_line, shown_value
 
 CARD_KEY = "hptl_deploy"
@@ -123,6 +124,8 @@ class ModelCard:
     """SHA-256 of the fp32 file that a file of another precision says the same as."""
     probe: Probe | None = None
     """What an engine on a card, and int8 anywhere, must reproduce before it is trusted."""
+    training_statistics: TrainingStatistics | None = None
+    """What its training micrographs are like; earlier versions do not say."""
 
     def bytes_per_pixel_here(self) -> float:
         """Memory per micrograph pixel with ONNX Runtime on this machine's CPU, at most."""
@@ -161,6 +164,8 @@ class ModelCard:
             document["derived_from"] = self.derived_from
         if self.probe is not None:
             document["probe"] = self.probe.to_json()
+        if self.training_statistics is not None:
+            document["training_statistics"] = self.training_statistics.to_json()
         return json.dumps(document, ensure_ascii=False)
 
     @classmethod
@@ -227,6 +232,9 @@ class ModelCard:
             quantised_for=card.text("quantised_for") if card.has("quantised_for") else None,
             derived_from=card.text("derived_from") if card.has("derived_from") else None,
             probe=Probe.from_fields(card.inner("probe")) if card.has("probe") else None,
+            training_statistics=TrainingStatistics.from_fields(card.inner("training_statistics"))
+            if card.has("training_statistics")
+            else None,
         )
 
     def _check(self, where: str) -> None:

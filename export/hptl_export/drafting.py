@@ -95,6 +95,7 @@ def is_published(final: Path, proto: onnx.ModelProto, card: ModelCard) -> bool:
         channel_block=there.channel_block,
         checks=there.checks,
         probe=there.probe,
+        training_statistics=there.training_statistics,
     )
     same_graph = onnx.load(final).graph.SerializeToString() == proto.graph.SerializeToString()
     return measured == there and bool(same_graph)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from hptl_deploy.datasets import load_data_set
 from hptl_deploy.errors import DataSetError, InputError, MicrographError, RunError
 from hptl_deploy.micrographs import open_micrograph
 from hptl_deploy.model import ModelCard
-from hptl_deploy.segmentation.inputs.listing import Listed, list_inputs
+from hptl_deploy.segmentation.inputs.listing import list_inputs
 from hptl_deploy.tiling import Region
 from hptl_export.effort import side_of_look
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hptl_train.run_folder import RunFolder
+
+_Item = TypeVar("_Item")
 
 _FRAMES = 4
 _LEAST_SIDE, _LARGEST_SIDE = 256, 1536
@@ -93,14 +95,14 @@ def calibration_frames(folder: Path, card: ModelCard) -> Frames:
     whole = folder.resolve()  # `.` has no name
     listing = list_inputs(folder, Path(f"{whole}-segmented"))
     side = max(card.stride, _CALIBRATION_SIDE // card.input_scale // card.stride * card.stride)
-    files = _spread(listing.files, _CALIBRATION_FRAMES)
+    files = spread(listing.files, _CALIBRATION_FRAMES)
     crops = []
     for listed in files:
         try:
             with open_micrograph(listed.path) as micrograph:
                 page = micrograph.pages[0]
-                rows = _middle(page.height, side, card.stride)
-                columns = _middle(page.width, side, card.stride)
+                rows = middle(page.height, side, card.stride)
+                columns = middle(page.width, side, card.stride)
                 crop = page.read(Region(*rows, *columns))
         except MicrographError as exc:
             raise MicrographError(f"{listed.path}: {exc.message}", hint=exc.hint) from exc
@@ -121,14 +123,14 @@ def _corner(picture: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.ui
     return np.ascontiguousarray(picture[:height, :width])
 
 
-def _middle(length: int, side: int, stride: int) -> tuple[int, int]:
+def middle(length: int, side: int, stride: int) -> tuple[int, int]:
     """Where the middle `side` pixels, fewer if there are fewer, begin and end."""
     taken = min(side, length // stride * stride)
     start = (length - taken) // 2
     return start, start + taken
 
 
-def _spread(files: Sequence[Listed], count: int) -> list[Listed]:
+def spread(files: Sequence[_Item], count: int) -> list[_Item]:
     """At most `count` of `files`, evenly spaced."""
     step = max(1.0, len(files) / count)
     return [files[int(place * step)] for place in range(min(count, len(files)))]

@@ -19,6 +19,7 @@ from hptl_export.frames import verification_frames
 from hptl_export.graph import export_graph
 from hptl_export.memory import bytes_per_pixel
 from hptl_export.precisions import Reference
+from hptl_export.training_statistics import training_statistics
 from hptl_export.verify import verify
 from hptl_train.building import segmenting_network
 from hptl_train.checkpoint import load_weights, restore_weights
@@ -76,6 +77,10 @@ def publish(
         note(f"verifying on {frames.what}")
         found = verify(segmenter, draft.put(card), shown, frames, per_pixel)
         card = replace(card, checks=found.to_json(), probe=found.probe)
+        statistics = training_statistics(
+            draft.put(card), Path(run.read()["data"]["path"]), per_pixel, note
+        )
+        card = replace(card, training_statistics=statistics)
         model = put_in_place(draft.put(card), final, note)
     if default:
         set_default(models, name)

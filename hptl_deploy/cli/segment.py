@@ -175,6 +175,9 @@ def show_summary(summary: RunSummary, sink: Output) -> None:
     if summary.throughput.get("bottleneck"):  # merge has none
         sink.say(_speed(summary.throughput))
     show_findings(summary.findings, sink)
+    if summary.flags:
+        found = ", ".join(f"{flag} {count}" for flag, count in summary.flags.items())
+        sink.say(f"fields with a flag: {found} (fields.csv names them)")
     if summary.state == "interrupted":
         sink.say("interrupted; the same command goes on from here")
     sink.say(f"results: {summary.out}")
@@ -215,6 +218,7 @@ def summary_document(summary: RunSummary) -> dict[str, object]:
         "fields": summary.fields,
         "mean_area_fractions": summary.area_fractions,
         "statistics": summary.findings.to_json(),
+        "flags": summary.flags,
         "failures": [vars(failure) for failure in summary.failures],
         "results": list(summary.results),
     }

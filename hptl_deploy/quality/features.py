@@ -56,7 +56,7 @@ def pixel_features(
     red, green, blue = colours.mean(axis=0) + 1.0
     levels = grey(colours)
     mean = float(levels.mean()) + 1.0
-    low, dark, middle, bright, high = np.quantile(levels[::4], (0.002, 0.05, 0.5, 0.95, 0.998))
+    low, dark, bright, high = np.quantile(levels[::4], (0.002, 0.05, 0.95, 0.998))
     return np.array(
         [
             np.log(mean),
@@ -85,7 +85,7 @@ def _textures(
                 sums[octave] += float(np.abs(there).sum(dtype=np.float64))
                 counts[octave] += there.size
             level = _halved(level)
-    return np.log(sums / np.maximum(counts, 1) / mean + 1e-3).tolist()
+    return [float(one) for one in np.log(sums / np.maximum(counts, 1) / mean + 1e-3)]
 
 
 def _halved(level: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -93,8 +93,9 @@ def _halved(level: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = (length // 2 * 2 for length in level.shape)
     top, bottom = level[0:height:2], level[1:height:2]
     rows = top + bottom
-    found: NDArray[np.float32] = (rows[:, 0:width:2] + rows[:, 1:width:2]) / 4
-    return found
+    quarter: NDArray[np.float32] = rows[:, 0:width:2] + rows[:, 1:width:2]
+    quarter /= 4
+    return quarter
 
 
 def answer_features(

@@ -1,7 +1,7 @@
 """From the features of training micrographs to their statistics.
 
-With a few dozen micrographs and a dozen features, a covariance taken as it comes is so well fitted to
-these very micrographs that any other looks unlike them. It is therefore drawn towards its diagonal
+With a few dozen micrographs and a dozen features, a covariance taken as it comes is so well fitted
+to these very micrographs that any other looks unlike them. It is therefore drawn to its diagonal
 (O. Ledoit and M. Wolf, A well-conditioned estimator for large-dimensional covariance matrices,
 J. Multivariate Anal. 88 (2004) 365, on standardised features), and the limit is set on distances of
 micrographs that had no part in it: each training micrograph's from the statistics of all others,
@@ -110,7 +110,8 @@ def _shrunk(table: NDArray[np.float64]) -> NDArray[np.float64]:
     share = min(1.0, scatter / apart) if apart > 0 else 1.0
     shrunk = (1 - share) * sample + share * target * np.eye(size)
     # Of micrographs that are all the same nothing is left to shrink towards.
-    return shrunk + 1e-3 * np.eye(size)
+    found: NDArray[np.float64] = shrunk + 1e-3 * np.eye(size)
+    return found
 
 
 def _distance(

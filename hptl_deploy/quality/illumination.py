@@ -1,7 +1,7 @@
 """How unevenly a micrograph is lit: the matrix's brightness over the field.
 
-Medians of the matrix's grey levels in a grid of cells, to which a surface of second order is fitted;
-a few cells whose matrix is not plain (a stain, particles taken for matrix) weigh little.
+Medians of the matrix's grey levels in a grid of cells, to which a surface of second order is
+fitted; a few cells whose matrix is not plain (a stain, particles taken for matrix) weigh little.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ def _terms(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64
 def _surface(places: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coefficients of `_terms`, by least squares with Tukey's weights."""
     terms = _terms(places[:, 0], places[:, 1])
-    weights = np.ones_like(levels)
-    fitted = np.zeros(terms.shape[1])
+    weights: NDArray[np.float64] = np.ones_like(levels)
+    fitted: NDArray[np.float64] = np.zeros(terms.shape[1])
     for _ in range(_ROUNDS):
         root = np.sqrt(weights)
-        fitted, *_ = np.linalg.lstsq(terms * root[:, None], levels * root, rcond=None)
+        fitted[:] = np.linalg.lstsq(terms * root[:, None], levels * root, rcond=None)[0]
         away = np.abs(levels - terms @ fitted)
         # 1.48 medians are a deviation; half a grey level where the fit is perfect.
         scale = max(1.48 * float(np.median(away)), 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ BLOCK = 256
 """Side of a block, px; up to twice that where all of a micrograph is looked at."""
 MOST = 24
 """Blocks at most: 1.6 megapixels, which tell as much as a larger frame's five or twenty."""
+
+_SHARES = np.array([0.25, 0.5, 0.25], np.float32)
 
 Block = tuple[slice, slice]
 """Rows and columns."""
@@ -34,7 +37,7 @@ def _strips(length: int, wanted: float, *, whole: bool) -> list[slice]:
     count = max(1, min(MOST, int(wanted)))
     edges = [length * place // count for place in range(count + 1)]
     strips = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         side = end - start if whole else min(BLOCK, end - start)
         first = start + (end - start - side) // 2
         strips.append(slice(first, first + side))
@@ -43,5 +46,5 @@ def _strips(length: int, wanted: float, *, whole: bool) -> list[slice]:
 
 def grey(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(R + 2 G + B) / 4 of uint8 [..., 3], float32 [...]."""
-    found: NDArray[np.float32] = pixels @ np.array([0.25, 0.5, 0.25], np.float32)
+    found: NDArray[np.float32] = np.matmul(pixels, _SHARES, dtype=np.float32)
     return found

@@ -94,6 +94,11 @@ class Frame:
         """True for the first that is read of its input."""
         return self.of.page == 1 and self.area.y0 == 0
 
+    @property
+    def rows_of_area(self) -> NDArray[np.uint8]:
+        """The pixels of `area` alone: [H, W, 3]."""
+        return self.pixels[self.area.relative_to(self.rows).slices]
+
     def leave(self) -> None:
         """Give back the memory that was set aside."""
         self.gate.leave(self.held)

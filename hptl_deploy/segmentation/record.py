@@ -94,6 +94,7 @@ def results_document(tables: Tables, bases: Mapping[str, str]) -> dict[str, Any]
         "calibration_sources": dict(Counter(row["pixel_size_source"] for row in rows)),
         "rescaling": rescaling_counts(rows),
         "mean_area_fractions": tables.mean_area_fractions(),
+        "flags": tables.flags(),
         "renamed": {name: base for name, base in renamed(bases).items() if name in done},
         "results": result_list(tables),
     }

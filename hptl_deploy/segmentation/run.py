@@ -55,6 +55,8 @@ class RunSummary:
     """By phase, mean over the fields that statistics count, 0 to 1; empty without fields."""
     fields: int
     """Rows of fields.csv."""
+    flags: dict[str, int] = field(default_factory=dict)
+    """How many of them have each quality flag."""
     failures: tuple[Failure, ...] = ()
     throughput: dict[str, Any] = field(default_factory=dict)
     """As in run.json: seconds, pages, megapixels, their rates, and what held them up."""
@@ -216,6 +218,7 @@ class _Run:
             counts=self._counts(),
             area_fractions=self.tables.mean_area_fractions(),
             fields=len(self.tables.all_rows()),
+            flags=self.tables.flags(),
             failures=tuple(self.tables.all_failures()),
             throughput=self.clock.to_json(),
             results=tuple(result_list(self.tables)),

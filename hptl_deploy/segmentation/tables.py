@@ -12,6 +12,7 @@ from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import write_text
 from hptl_deploy.measurement.particle_fields import no_figures
 from hptl_deploy.phases import Phase
+from hptl_deploy.quality.row import QUALITY_COLUMNS, flag_counts
 from hptl_deploy.results import JOINED_FILES, RUN_FILE
 from hptl_deploy.segmentation.inputs.listing import Failure
 from hptl_deploy.statistics.findings import Findings
@@ -89,6 +90,10 @@ class Tables:
         """By phase, over fields as statistics count them; empty without fields."""
         return mean_area_fractions(samples_of(self.all_rows(), self.phases), self.phases)
 
+    def flags(self) -> dict[str, int]:
+        """How many fields have each flag; none that no field has."""
+        return flag_counts(self.all_rows())
+
     def _fields(self) -> str:
         columns, style = field_columns(self.phases), self._style
         cells = ([_cell(name, row[name], style) for name in columns] for row in self.all_rows())
@@ -116,7 +121,7 @@ def field_columns(phases: Sequence[Phase]) -> list[str]:
         "segmented_pixel_size_um",
         *(f"{phase.key}_area_fraction" for phase in phases),
         *no_figures(phases),
-        *("mean_confidence", "classes_file", "particles_file"),
+        *("mean_confidence", *QUALITY_COLUMNS, "classes_file", "particles_file"),
         *("model", "model_sha256", "precision"),
         "hptl_deploy_version",
     ]

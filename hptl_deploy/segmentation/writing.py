@@ -18,6 +18,9 @@ from hptl_deploy.files import atomic_path, remove, size_of
 from hptl_deploy.measurement.fields import Field, Tally
 from hptl_deploy.measurement.particle_fields import FieldGrid
 from hptl_deploy.measurement.particles import PageParticles, measure_particles
+from hptl_deploy.quality.counts import count
+from hptl_deploy.quality.judging import Figures, banded_figures, figures_of
+from hptl_deploy.quality.row import quality_row
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.classmap import describe, write_class_map, write_confidence
 from hptl_deploy.segmentation.clock import Clock
@@ -111,7 +114,8 @@ class Writer:
         tally.add(solved.classes, solved.confidence)
         measured = tally.field(phases)
         if banded:
-            self.mosaics.of(of).put(solved, tally)
+            counts = count(frame.rows_of_area, solved.classes, solved.confidence)
+            self.mosaics.of(of).put(solved, tally, counts)
             self._band_done(of, frame.area, now=True)
             return
         asked = self.options.particles
@@ -119,8 +123,10 @@ class Writer:
         about, base = self._about(of), self._base(of)
         writers = self._writers(solved, base, about)
         writers |= particle_writers(found, of, base, phases, about)
+        statistics = self.engine.model.card.training_statistics
+        figures = figures_of(frame.pixels, solved.classes, solved.confidence, statistics)
         outputs = self._write(writers | self._further(of, found, solved))
-        self._enter(of, outputs, measured, found)
+        self._enter(of, outputs, measured, figures, found)
 
     def _band_done(self, of: PageOf, area: Region, *, now: bool) -> None:
         self.books.band_done(of, math.prod(area.shape), now=now)
@@ -132,25 +138,27 @@ class Writer:
         writers = mosaic.writers(base, phases, about, self.options.overlay)
         try:
             measured = mosaic.tally().field(phases)
+            figures = banded_figures(mosaic.counts())
             found, grid = mosaic.measured.particles(), mosaic.measured.fields()
             writers |= particle_writers(found, of, base, phases, about)
             outputs = self._write(writers | self._further(of, found, mosaic))
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
-        self._enter(of, outputs, measured, found, grid)
+        self._enter(of, outputs, measured, figures, found, grid)
 
     def _enter(
         self,
         of: PageOf,
         outputs: dict[str, int],
         measured: Field,
+        figures: Figures,
         found: PageParticles | None,
         grid: FieldGrid | None = None,
     ) -> None:
         """Into the books; bands are kept until all pages are there, or they would be made again."""
         phases = self.engine.model.card.phases
-        row = self._row(of, measured) | particle_row(
+        row = self._row(of, measured, figures) | particle_row(
             found, of, self._base(of), phases, grid, asked=self.options.particles
         )
         if self.books.page_done(of, outputs, row):
@@ -212,7 +220,7 @@ class Writer:
             raise
         return written
 
-    def _row(self, of: PageOf, measured: Field) -> dict[str, Any]:
+    def _row(self, of: PageOf, measured: Field, figures: Figures) -> dict[str, Any]:
         """A row of fields.csv."""
         fractions = {f"{key}_area_fraction": v for key, v in measured.area_fractions.items()}
         return {
@@ -225,6 +233,7 @@ class Writer:
             "segmented_pixel_size_um": of.segmented_pixel_size_um,
             **fractions,
             "mean_confidence": measured.mean_confidence,
+            **quality_row(figures, self.engine.model.card, of.calibration.pixel_size_um),
             "classes_file": f"{self._base(of)}_classes.tif",
             "model": self.engine.model.card.name,
             "model_sha256": self.engine.model.sha256,

@@ -30,6 +30,7 @@ from hptl_deploy import __version__
 from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import sha256_json, write_bytes, write_json
 from hptl_deploy.measurement.fields import Tally
+from hptl_deploy.quality.counts import Counts
 from hptl_deploy.segmentation.items import Job, PageOf, Solved
 from hptl_deploy.segmentation.mosaics.band import (
     BandedMap,
@@ -87,6 +88,7 @@ class Mosaic:
         number = self._number(area)
         try:
             self._tally(number)
+            self._counts(number)
             check_band(self._classes, number, self._path(number, "classes"))
             if self._confidence is not None:
                 check_band(self._confidence, number, self._path(number, "confidence"))
@@ -97,7 +99,7 @@ class Mosaic:
             return False
         return True
 
-    def put(self, solved: Solved, tally: Tally) -> None:
+    def put(self, solved: Solved, tally: Tally, counts: Counts) -> None:
         """Store a band with what was counted in it. Raises OSError."""
         frame = solved.frame
         number = self._number(frame.area)
@@ -106,9 +108,11 @@ class Mosaic:
             content = encode_band(self._confidence, number, solved.confidence)
             self._store(number, "confidence", content)
         self.measured.put(number, solved)
-        about: dict[str, Any] = {"band": number, "tally": tally.to_json()}
+        about: dict[str, Any] = {
+            "band": number, "tally": tally.to_json(), "quality": counts.to_json(),
+        }  # fmt: skip
         if self._overlay:
-            rows = frame.pixels[frame.area.relative_to(frame.rows).slices]
+            rows = frame.rows_of_area
             picture = io.BytesIO()
             np.save(picture, reduced_picture(rows, 2**self.reduced))
             self._store(number, "picture.npy", picture.getvalue())
@@ -127,6 +131,10 @@ class Mosaic:
         for number in range(self._classes.bands):
             whole.join(self._tally(number))
         return whole
+
+    def counts(self) -> Counts:
+        """Saturated and unsure pixels of all bands. Raises OSError and ResultsError."""
+        return sum(map(self._counts, range(self._classes.bands)), Counts())
 
     def writers(
         self, base: str, phases: Sequence[Phase], about: dict[str, Any], kind: str
@@ -190,6 +198,9 @@ class Mosaic:
 
     def _tally(self, number: int) -> Tally:
         return Tally.from_json(self._about(number)["tally"])
+
+    def _counts(self, number: int) -> Counts:
+        return Counts.from_json(self._about(number)["quality"])
 
     def _picture(self, number: int) -> NDArray[np.uint8]:
         path = self._path(number, "picture.npy")

@@ -1,0 +1,34 @@
+"""What the tables say of a field's quality."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hptl_deploy.quality.judging import FLAGS, Figures, flags_of
+
+if TYPE_CHECKING:
+    from hptl_deploy.model import ModelCard
+
+_NUMBERS = (
+    "focus",
+    "saturated_fraction",
+    "illumination_range",
+    "unsure_fraction",
+    "unlike_training",
+)
+QUALITY_COLUMNS = ("flags", *_NUMBERS)
+_BETWEEN = "; "
+
+
+def quality_row(figures: Figures, card: ModelCard, pixel_size_um: float | None) -> dict[str, Any]:
+    """QUALITY_COLUMNS of a field; None where a figure is not known."""
+    flags = flags_of(figures, card, pixel_size_um)
+    return {"flags": _BETWEEN.join(flags), **{name: getattr(figures, name) for name in _NUMBERS}}
+
+
+def flag_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows have each flag, in the order of FLAGS; none that no row has."""
+    found = Counter(flag for row in rows if row["flags"] for flag in row["flags"].split(_BETWEEN))
+    return {flag: found[flag] for flag in FLAGS if found[flag]}
