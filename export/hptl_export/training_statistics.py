@@ -114,6 +114,7 @@ def observe(engine: Engine, data_set: DataSet, sample: Sample, side: int) -> Obs
         features=np.concatenate([seen, said]),
         figures={
             "focus": whole.focus,
+            "saturated_fraction": whole.saturated_fraction,
             "illumination_range": whole.illumination_range,
             "unsure_fraction": doubt.unsure_fraction,
         },

@@ -25,10 +25,16 @@ UNLIKE = "unlike the training set"
 FLAGS = (OUT_OF_FOCUS, SATURATED, UNEVEN, OTHER_SIZE, NO_SIZE, UNSURE, UNLIKE)
 """In the order in which a field's are named."""
 
-FOCUS_PX = 3.0
-SATURATED_FRACTION = 0.01
-ILLUMINATION_RANGE = 0.3
-UNSURE_FRACTION = 0.05
+BEYOND = {
+    OUT_OF_FOCUS: ("focus", 2.5),
+    SATURATED: ("saturated_fraction", 0.01),
+    UNEVEN: ("illumination_range", 0.3),
+}
+"""The figure behind a flag, and what it must exceed; besides, the training set's own limit, because
+what a network has learned from does not disturb it."""
+UNSURE_FRACTION, UNSURE_LEAST = 0.05, 0.01
+"""How much doubt is normal depends on the model. Where the card does not say, the first; else the
+training set's limit, but never less than the second."""
 SIZE_FACTOR = 2.0
 """From the nearest pixel size of the training set."""
 
@@ -110,24 +116,23 @@ def _unlikeness(
 
 def flags_of(figures: Figures, card: ModelCard, pixel_size_um: float | None) -> tuple[str, ...]:
     """Which of FLAGS a field has; `pixel_size_um` is its own, before any resampling."""
-    statistics = card.training_statistics
-    limits = {} if statistics is None else statistics.limits
+    limits = card.training_statistics.limits if card.training_statistics is not None else {}
+    usual = limits.get("unsure_fraction")
+    unsure = UNSURE_FRACTION if usual is None else max(usual, UNSURE_LEAST)
     found = {
-        OUT_OF_FOCUS: _beyond(figures.focus, FOCUS_PX, limits.get("focus")),
-        SATURATED: _beyond(figures.saturated_fraction, SATURATED_FRACTION),
-        UNEVEN: _beyond(
-            figures.illumination_range, ILLUMINATION_RANGE, limits.get("illumination_range")
-        ),
-        UNSURE: _beyond(figures.unsure_fraction, UNSURE_FRACTION, limits.get("unsure_fraction")),
-        UNLIKE: _beyond(figures.unlike_training, 1.0),
+        **{
+            flag: _above(getattr(figures, name), max(least, limits.get(name, 0.0)))
+            for flag, (name, least) in BEYOND.items()
+        },
+        UNSURE: _above(figures.unsure_fraction, unsure),
+        UNLIKE: _above(figures.unlike_training, 1.0),
         **_of_size(_trained_sizes(card), pixel_size_um),
     }
     return tuple(flag for flag in FLAGS if found.get(flag))
 
 
-def _beyond(figure: float | None, *limits: float | None) -> bool:
-    """Above every limit there is: what a network has learned from does not disturb it."""
-    return figure is not None and figure > max(limit for limit in limits if limit is not None)
+def _above(figure: float | None, limit: float) -> bool:
+    return figure is not None and figure > limit
 
 
 def _trained_sizes(card: ModelCard) -> tuple[float, float] | None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 MOST_FEATURES = 64
 """That a card may have, of this version or another."""
-LIMITS = ("focus", "illumination_range", "unsure_fraction")
-"""Figures that 99 in 100 micrographs of the training set's kind stay below."""
+LIMITS = ("focus", "saturated_fraction", "illumination_range", "unsure_fraction")
+"""Figures whose value that 99 in 100 micrographs of the training set's kind stay within is kept."""
 
 
 @dataclass(frozen=True)
