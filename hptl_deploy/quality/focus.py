@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FIRST, SECOND = 1.5, 4.0
 """Deviations of both smoothings, px."""
+_DIFFERENCE = 1 / 3
+"""Variance that central differences smooth by, px^2: they are the slope's mean over 2 px."""
 _EDGES = 0.01
 """Share of a block's pixels that are looked at: those on its steepest edges."""
 _CLEAR = 12.0
@@ -76,8 +78,9 @@ def _blurs(block: NDArray[np.float32]) -> NDArray[np.float32]:
     ratio = (steep[rows, columns] - noise) / gentle[rows, columns]
     ratio = ratio[steep[rows, columns] > _CLEAR * noise]
     # What is steeper than a step can be is a line or noise; what is gentler, a mere shade.
-    ratio = ratio.clip(1 + 1e-3, (SECOND / FIRST) ** 2)
-    blurs: NDArray[np.float32] = np.sqrt((SECOND**2 - ratio * FIRST**2) / (ratio - 1))
+    first, second = FIRST**2 + _DIFFERENCE, SECOND**2 + _DIFFERENCE
+    ratio = ratio.clip(1 + 1e-3, second / first)
+    blurs: NDArray[np.float32] = np.sqrt((second - ratio * first) / (ratio - 1))
     return blurs
 
 
