@@ -88,7 +88,9 @@ CHANGES: dict[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
     "light 0.2 aslant": lambda pixels, _: tilted(pixels, 0.2),
     "light 0.4 aslant": lambda pixels, _: tilted(pixels, 0.4),
     "inverted": lambda pixels, _: 255 - pixels,
-    "tinted yellow": lambda pixels, _: in_bytes(pixels * np.array([1.2, 1.0, 0.7], np.float32)),
+    "tinted yellow": lambda pixels, _: in_bytes(
+        pixels.astype(np.float32) * np.array([1.2, 1.0, 0.7], np.float32)
+    ),
     "magnification a quarter": lambda pixels, number: enlarged(pixels, 0.25, number),
     "magnification half": lambda pixels, number: enlarged(pixels, 0.5, number),
     "magnification twice": lambda pixels, number: enlarged(pixels, 2, number),

@@ -27,34 +27,47 @@ _DIFFERENCE = 1 / 3
 _EDGES = 0.01
 """Share of a block's pixels that are looked at: those on its steepest edges."""
 _CLEAR = 12.0
-"""So many times as large as that of noise an edge's squared slope must be."""
+"""So many times as large as the mean one an edge's squared slope must be to stand clear of noise.
+"""
 _MARGIN = 8
 """Pixels from the border, and from what is left out, that the smoothing reaches."""
 _LEAST_EDGES = 200
 """Pixels on edges in all blocks together; with fewer there is nothing to judge the focus by."""
+_LEAST_STEPS = 0.75
+"""Where nothing stands clear, as in a structure that fills the field: the share of what is looked at
+that must be no steeper than a step can be. Of noise, whatever its grain, it is a quarter."""
 
 
 def edge_blur(blocks: Sequence[NDArray[np.float32]]) -> float | None:
     """Deviation of the blur, px: the median over the steepest edges of `blocks`.
 
-    `blocks` are grey levels, float32 [H, W] each, NaN where nothing is to be looked at. None where
-    too few edges stand clear of the noise, as in a field that is all matrix.
+    `blocks` are grey levels, float32 [H, W] each, NaN where nothing is to be looked at. Lines and
+    dots that are finer than the blur come out as too sharp. None where too few edges stand clear of
+    the noise, as in a field that is all matrix.
     """
-    found = [_blurs(block) for block in blocks if min(block.shape) > 4 * SECOND]
-    blurs = np.concatenate(found) if found else np.empty(0, np.float32)
-    return float(np.median(blurs)) if blurs.size >= _LEAST_EDGES else None
+    found = [_ratios(block) for block in blocks if min(block.shape) > 3 * _MARGIN]
+    if not found:
+        return None
+    ratio, clear = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    first, second = FIRST**2 + _DIFFERENCE, SECOND**2 + _DIFFERENCE
+    if int(clear.sum()) >= _LEAST_EDGES:
+        ratio = ratio[clear]
+    elif ratio.size < _LEAST_EDGES or (ratio <= second / first).mean() < _LEAST_STEPS:
+        return None
+    # What is steeper than a step can be is a fine line; what is gentler, a mere shade.
+    middle = float(np.median(ratio.clip(1 + 1e-3, second / first)))
+    return float(np.sqrt((second - middle * first) / (middle - 1)))
 
 
-def _blurs(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The blur at each of a block's steepest edges, px."""
+def _ratios(block: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """R^2 at each of a block's steepest edges, and whether the edge stands clear of noise."""
     from scipy import ndimage
 
     known = np.isfinite(block)
-    if not known.any():
-        return np.empty(0, np.float32)
     whole = bool(known.all())
     if not whole:
-        block = np.where(known, block, np.float32(np.median(block[known])))
+        filling = np.median(block[known]) if known.any() else 0
+        block = np.where(known, block, np.float32(filling))
     fine = ndimage.gaussian_filter(block, FIRST, truncate=3)
     coarse = ndimage.gaussian_filter(fine, (SECOND**2 - FIRST**2) ** 0.5, truncate=3)
     down, across = _slopes(coarse)
@@ -74,14 +87,8 @@ def _blurs(block: NDArray[np.float32]) -> NDArray[np.float32]:
     fine_down, fine_across = _slopes(fine)
     steep = fine_down * fine_down + fine_across * fine_across
     # Of noise alone, squared slopes are distributed exponentially: their mean is median / ln 2.
-    noise = float(np.median(steep[::2, ::2])) / np.log(2)
-    ratio = (steep[rows, columns] - noise) / gentle[rows, columns]
-    ratio = ratio[steep[rows, columns] > _CLEAR * noise]
-    # What is steeper than a step can be is a line or noise; what is gentler, a mere shade.
-    first, second = FIRST**2 + _DIFFERENCE, SECOND**2 + _DIFFERENCE
-    ratio = ratio.clip(1 + 1e-3, second / first)
-    blurs: NDArray[np.float32] = np.sqrt((second - ratio * first) / (ratio - 1))
-    return blurs
+    mean = float(np.median(steep[::2, ::2])) / np.log(2)
+    return steep[rows, columns] / gentle[rows, columns], steep[rows, columns] > _CLEAR * mean
 
 
 def _slopes(grey: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
