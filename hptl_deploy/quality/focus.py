@@ -11,6 +11,7 @@ which is sharper than any lens, does not count.)
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,11 +32,13 @@ _CLEAR = 12.0
 """
 _MARGIN = 8
 """Pixels from the border, and from what is left out, that the smoothing reaches."""
+_ACROSS = range(-3, 4)
+"""Where, across an edge of the coarser picture, its steepest place in the finer one is, px."""
 _LEAST_EDGES = 200
 """Pixels on edges in all blocks together; with fewer there is nothing to judge the focus by."""
 _LEAST_STEPS = 0.75
-"""Where nothing stands clear, as in a structure that fills the field: the share of what is looked at
-that must be no steeper than a step can be. Of noise, whatever its grain, it is a quarter."""
+"""Where nothing stands clear, as in a structure that fills the field: the share of what is looked
+at that must be no steeper than a step can be. Of noise, whatever its grain, it is a quarter."""
 
 
 def edge_blur(blocks: Sequence[NDArray[np.float32]]) -> float | None:
@@ -56,7 +59,7 @@ def edge_blur(blocks: Sequence[NDArray[np.float32]]) -> float | None:
         return None
     # What is steeper than a step can be is a fine line; what is gentler, a mere shade.
     middle = float(np.median(ratio.clip(1 + 1e-3, second / first)))
-    return float(np.sqrt((second - middle * first) / (middle - 1)))
+    return math.sqrt(max(second - middle * first, 0.0) / (middle - 1))
 
 
 def _ratios(block: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -88,7 +91,12 @@ def _ratios(block: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np
     steep = fine_down * fine_down + fine_across * fine_across
     # Of noise alone, squared slopes are distributed exponentially: their mean is median / ln 2.
     mean = float(np.median(steep[::2, ::2])) / np.log(2)
-    return steep[rows, columns] / gentle[rows, columns], steep[rows, columns] > _CLEAR * mean
+    # A line's flanks lie further apart in the coarser picture than in the finer one.
+    by_row, by_column = by_row[crest], by_column[crest]
+    flank = np.max(
+        [steep[rows + by_row * step, columns + by_column * step] for step in _ACROSS], axis=0
+    )
+    return flank / gentle[rows, columns], flank > _CLEAR * mean
 
 
 def _slopes(grey: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

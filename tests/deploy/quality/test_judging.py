@@ -53,8 +53,9 @@ def flags(card: ModelCard = CARD, size: float | None = None, **figures: float) -
 def test_a_flag_is_raised_beyond_its_limit(
     flag: str, name: str, within: float, beyond: float
 ) -> None:
-    assert flags() == flags(**{name: within}) == ()
-    assert flags(**{name: beyond}) == (flag,)
+    assert flags_of(PLAIN, CARD, None) == ()
+    assert flags_of(replace(PLAIN, **{name: within}), CARD, None) == ()
+    assert flags_of(replace(PLAIN, **{name: beyond}), CARD, None) == (flag,)
 
 
 def test_what_the_network_has_learned_from_raises_no_flag() -> None:
