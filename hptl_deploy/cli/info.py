@@ -122,6 +122,11 @@ def _show(sink: Output, model: Model) -> None:
         f"  pixel size   {size}\n"
         f"  licences     weights: {card.weights_licence}; data: {card.data_licence}"
     )
+    known = card.training_statistics
+    if known is not None:
+        sink.say(
+            f"  statistics   of {known.frames} training and {known.held_out} validation micrographs"
+        )
     if card.synthetic:
         sink.say("  learned from synthetic micrographs alone")
     ious = {entry.get("key"): entry.get("iou") for entry in card.validation.get("phases", [])}

@@ -30,7 +30,7 @@ from support.sinks import Recorder
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty drawn frames, 16 of them for training."""
-    root = write_data_set(tmp_path_factory.mktemp("data") / "drawn", 20, (160, 200))
+    root = write_data_set(tmp_path_factory.mktemp("data") / "drawn", 20, (128, 160))
     (root / "dataset.toml").write_text("pixel_size_um = 0.1\n", encoding="utf-8")
     return root
 
@@ -63,7 +63,7 @@ def test_statistics_of_a_training_set(exported4: Exported, data: Path, tmp_path:
     # A further frame of the kind stays within, an inverted one does not.
     from hptl_deploy.engines import open_engine
 
-    pixels, _ = draw((160, 200), np.random.default_rng(99))
+    pixels, _ = draw((128, 160), np.random.default_rng(99))
     with open_engine(model, "cpu") as engine:
         unlike = [
             figures_of(one, *whole(engine, one), found).unlike_training
