@@ -33,21 +33,23 @@ PIXEL_FEATURES = (
 ANSWER_FEATURES = ("doubt", "unsure share", "share outside the matrix")
 FEATURES = (*PIXEL_FEATURES, *ANSWER_FEATURES)
 """What each number is; a card's statistics are of these very ones, or not used."""
+_ROWS = 256
+"""Counted at once."""
 _LEAST_PIXELS = 1024
 """That a micrograph must have, left-out ones not counted."""
 
 
 def pixel_features(
-    pixels: NDArray[np.uint8], left_out: NDArray[np.bool_] | None = None
+    pixels: NDArray[np.uint8], classes: NDArray[np.uint8] | None = None
 ) -> NDArray[np.float64] | None:
-    """PIXEL_FEATURES of `pixels`, uint8 [H, W, 3], without those `left_out`, bool [H, W].
+    """PIXEL_FEATURES of `pixels`, uint8 [H, W, 3], without those that are 255 in `classes` [H, W].
 
     None where less than 1024 pixels are there.
     """
     places = blocks_of(*pixels.shape[:2])
     blocks = [pixels[place] for place in places]
     known = [
-        np.ones(block.shape[:2], bool) if left_out is None else ~left_out[place]
+        np.ones(block.shape[:2], bool) if classes is None else classes[place] != IGNORE
         for block, place in zip(blocks, places, strict=True)
     ]
     colours = np.concatenate([block[mask] for block, mask in zip(blocks, known, strict=True)])
@@ -105,11 +107,16 @@ def answer_features(
 
     None where all is left out.
     """
-    known = classes != IGNORE
-    pixels = int(np.count_nonzero(known))
+    pixels = unsure = outside = sure = 0
+    for top in range(0, len(classes), _ROWS):
+        piece, here = classes[top : top + _ROWS], confidence[top : top + _ROWS]
+        known = piece != IGNORE
+        pixels += int(np.count_nonzero(known))
+        sure += int(here.sum(where=known, dtype=np.int64))
+        unsure += int(np.count_nonzero((here < LEAST_SURE) & known))
+        outside += int(np.count_nonzero((piece != MATRIX) & known))
     if not pixels:
         return None
-    sure = float(confidence.sum(where=known, dtype=np.float64)) / pixels / 255
-    unsure = int(np.count_nonzero((confidence < LEAST_SURE) & known)) / pixels
-    outside = int(np.count_nonzero((classes != MATRIX) & known)) / pixels
-    return np.log([1 - sure + 1e-3, unsure + 1e-4, outside + 1e-3])
+    shares = np.array([1 - sure / pixels / 255, unsure / pixels, outside / pixels])
+    logs: NDArray[np.float64] = np.log(shares + np.array([1e-3, 1e-4, 1e-3]))
+    return logs

@@ -52,6 +52,11 @@ class Figures:
     unsure_fraction: float | None
 
 
+def load_libraries() -> None:
+    """Import what judging takes: up to a second, in which frames would pile up later."""
+    import scipy.ndimage  # noqa: F401
+
+
 def figures_of(
     pixels: NDArray[np.uint8],
     classes: NDArray[np.uint8],
@@ -65,7 +70,7 @@ def figures_of(
     from hptl_deploy.quality.illumination import illumination_range
 
     counts = count(pixels, classes, confidence)
-    left_out = classes == IGNORE if counts.pixels < classes.size else None
+    left_out = classes if counts.pixels < classes.size else None
     return Figures(
         focus=focus_of(pixels, left_out),
         saturated_fraction=counts.saturated_fraction,
@@ -80,16 +85,19 @@ def banded_figures(counts: Counts) -> Figures:
     return Figures(None, counts.saturated_fraction, None, None, counts.unsure_fraction)
 
 
-def focus_of(pixels: NDArray[np.uint8], left_out: NDArray[np.bool_] | None) -> float | None:
-    """Blur of the edges in `pixels`, uint8 [H, W, 3], px; see `focus`."""
+def focus_of(pixels: NDArray[np.uint8], classes: NDArray[np.uint8] | None = None) -> float | None:
+    """Blur of the edges in `pixels`, uint8 [H, W, 3], px; see `focus`.
+
+    Those that are 255 in `classes`, uint8 [H, W], are not looked at.
+    """
     from hptl_deploy.quality.focus import edge_blur
     from hptl_deploy.quality.sample import blocks_of, grey
 
     blocks = []
     for place in blocks_of(*pixels.shape[:2]):
         block = grey(pixels[place])
-        if left_out is not None:
-            block[left_out[place]] = float("nan")
+        if classes is not None:
+            block[classes[place] == IGNORE] = float("nan")
         blocks.append(block)
     return edge_blur(blocks)
 
@@ -98,7 +106,7 @@ def _unlikeness(
     pixels: NDArray[np.uint8],
     classes: NDArray[np.uint8],
     confidence: NDArray[np.uint8],
-    left_out: NDArray[np.bool_] | None,
+    left_out: NDArray[np.uint8] | None,
     statistics: TrainingStatistics | None,
 ) -> float | None:
     import numpy as np

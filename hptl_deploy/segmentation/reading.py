@@ -15,6 +15,7 @@ from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
 from hptl_deploy.outputs import kinds
+from hptl_deploy.quality import judging
 from hptl_deploy.rescaling.planning import plan_rescaled
 from hptl_deploy.rescaling.ratio import ratio_of
 from hptl_deploy.segmentation import measuring
@@ -73,6 +74,7 @@ class Reader:
         if entry is not None:
             yield Skipped(job, entry)
             return
+        judging.load_libraries()
         if self.options.particles:
             measuring.load_libraries()
         kinds.load_libraries(self.options.also)

@@ -141,7 +141,7 @@ def test_textures_are_mean_differences() -> None:
     pixels = rng.integers(20, 230, (48, 64, 3)).astype(np.uint8)
     hole = np.zeros((48, 64), bool)
     hole[10:20, 30:45] = True
-    found = pixel_features(pixels, hole)
+    found = pixel_features(pixels, np.where(hole, 255, 1).astype(np.uint8))
     assert found is not None
     grey = (pixels[..., 0] / 4 + pixels[..., 1] / 2 + pixels[..., 2] / 4).astype(float)
     grey[hole] = np.nan
