@@ -62,10 +62,13 @@ def figures_of(
     classes: NDArray[np.uint8],
     confidence: NDArray[np.uint8],
     statistics: TrainingStatistics | None,
+    seen: NDArray[np.uint8] | None = None,
 ) -> Figures:
     """Of a whole field: `pixels` uint8 [H, W, 3], `classes` and `confidence` x 255 uint8 [H, W].
 
-    What is left out, 255 in `classes`, has no part in any of them.
+    What is left out, 255 in `classes`, has no part in any of them. `seen` is what the network was
+    given where that is the field at another pixel size, uint8 [h, w, 3]: this, not the field's own
+    pixels, is like the training set or not.
     """
     from hptl_deploy.quality.illumination import illumination_range
 
@@ -75,7 +78,9 @@ def figures_of(
         focus=focus_of(pixels, left_out),
         saturated_fraction=counts.saturated_fraction,
         illumination_range=illumination_range(pixels, classes),
-        unlike_training=_unlikeness(pixels, classes, confidence, left_out, statistics),
+        unlike_training=_unlikeness(
+            pixels if seen is None else seen, classes, confidence, left_out, statistics
+        ),
         unsure_fraction=counts.unsure_fraction,
     )
 
@@ -115,11 +120,17 @@ def _unlikeness(
 
     if statistics is None or statistics.features != FEATURES:
         return None
-    seen = pixel_features(pixels, left_out)
+    if left_out is not None and left_out.shape != pixels.shape[:2]:
+        rows, columns = (
+            np.arange(length) * own // length
+            for length, own in zip(pixels.shape[:2], left_out.shape, strict=True)
+        )
+        left_out = left_out[rows[:, None], columns]
+    shown = pixel_features(pixels, left_out)
     answered = answer_features(classes, confidence)
-    if seen is None or answered is None:
+    if shown is None or answered is None:
         return None
-    return statistics.unlikeness(np.concatenate([seen, answered]))
+    return statistics.unlikeness(np.concatenate([shown, answered]))
 
 
 def flags_of(figures: Figures, card: ModelCard, pixel_size_um: float | None) -> tuple[str, ...]:

@@ -124,7 +124,8 @@ class Writer:
         writers = self._writers(solved, base, about)
         writers |= particle_writers(found, of, base, phases, about)
         statistics = self.engine.model.card.training_statistics
-        figures = figures_of(frame.pixels, solved.classes, solved.confidence, statistics)
+        seen = frame.seen.pixels if frame.rescaled is not None else None
+        figures = figures_of(frame.pixels, solved.classes, solved.confidence, statistics, seen)
         outputs = self._write(writers | self._further(of, found, solved))
         self._enter(of, outputs, measured, figures, found)
 

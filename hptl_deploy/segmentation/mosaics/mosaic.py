@@ -88,7 +88,6 @@ class Mosaic:
         number = self._number(area)
         try:
             self._tally(number)
-            self._counts(number)
             check_band(self._classes, number, self._path(number, "classes"))
             if self._confidence is not None:
                 check_band(self._confidence, number, self._path(number, "confidence"))
@@ -108,9 +107,8 @@ class Mosaic:
             content = encode_band(self._confidence, number, solved.confidence)
             self._store(number, "confidence", content)
         self.measured.put(number, solved)
-        about: dict[str, Any] = {
-            "band": number, "tally": tally.to_json(), "quality": counts.to_json(),
-        }  # fmt: skip
+        about: dict[str, Any] = {"band": number, "tally": tally.to_json()}
+        about["quality"] = counts.to_json()
         if self._overlay:
             rows = frame.rows_of_area
             picture = io.BytesIO()
@@ -134,7 +132,8 @@ class Mosaic:
 
     def counts(self) -> Counts:
         """Saturated and unsure pixels of all bands. Raises OSError and ResultsError."""
-        return sum(map(self._counts, range(self._classes.bands)), Counts())
+        stored = (self._about(number)["quality"] for number in range(self._classes.bands))
+        return sum(map(Counts.from_json, stored), Counts())
 
     def writers(
         self, base: str, phases: Sequence[Phase], about: dict[str, Any], kind: str
@@ -198,9 +197,6 @@ class Mosaic:
 
     def _tally(self, number: int) -> Tally:
         return Tally.from_json(self._about(number)["tally"])
-
-    def _counts(self, number: int) -> Counts:
-        return Counts.from_json(self._about(number)["quality"])
 
     def _picture(self, number: int) -> NDArray[np.uint8]:
         path = self._path(number, "picture.npy")

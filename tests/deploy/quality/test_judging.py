@@ -135,6 +135,25 @@ def test_what_is_left_out_changes_nothing() -> None:
     assert nothing == Figures(None, None, None, None, None)
 
 
+def test_what_the_network_saw_is_compared_with_the_training_set() -> None:
+    pixels = np.repeat(blobs(300, 400, seed=1)[..., None], 3, axis=2)
+    twice = pixels.repeat(2, axis=0).repeat(2, axis=1)
+    classes = (pixels[..., 0] > 128).astype(np.uint8)
+    sure = np.full_like(classes, 240)
+    known = statistics()
+    own = figures_of(pixels, classes, sure, known)
+    wide = classes.repeat(2, axis=0).repeat(2, axis=1)
+    shown = figures_of(twice, wide, np.full_like(wide, 240), known, seen=pixels)
+    assert shown.unlike_training == own.unlike_training
+    assert figures_of(twice, wide, np.full_like(wide, 240), known) != shown
+    # What is left out is found again at the other pixel size.
+    classes[200:] = wide[400:] = 255
+    pixels[200:] = 255
+    cut = figures_of(pixels, classes, sure, known)
+    shown = figures_of(twice, wide, np.full_like(wide, 240), known, seen=pixels)
+    assert shown.unlike_training == pytest.approx(cut.unlike_training)
+
+
 def test_textures_are_mean_differences() -> None:
     """Against loops over a small frame, with a hole in it."""
     rng = np.random.default_rng(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,8 @@ def knowing(tmp_path: Path) -> Iterator[Engine]:
 
 def test_with_statistics_in_the_card(source: Path, knowing: Engine) -> None:
     save(source / "e_inverted.png", 255 - edges(1.5, low=60, high=190, noise=1))
-    summary = segment(SegmentOptions(source, overlay="none", pixel_size_um=0.3), knowing)
+    options = SegmentOptions(source, overlay="none", pixel_size_um=0.3, rescale="off")
+    summary = segment(options, knowing)
     found = rows(summary)
     unlike = {file: "unlike the training set" in row["flags"] for file, row in found.items()}
     assert not unlike["a_plain.png"]
@@ -110,6 +112,10 @@ def test_with_statistics_in_the_card(source: Path, knowing: Engine) -> None:
     assert unlike["e_inverted.png"]
     assert float(found["e_inverted.png"]["unlike_training"]) > 1
     assert all("pixel size outside training" in row["flags"] for row in found.values())
+    # At another pixel size, what the network is given is compared: a third of it, unlike any.
+    other = rows(segment(replace(options, out=source.parent / "rescaled", rescale="auto"), knowing))
+    assert other["a_plain.png"]["focus"] == found["a_plain.png"]["focus"]
+    assert float(other["a_plain.png"]["unlike_training"]) > 1
     # What was learned from raises no flag.
     assert "low confidence" not in found["d_aslant.png"]["flags"]
     unknown = segment(
