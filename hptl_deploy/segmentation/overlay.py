@@ -126,3 +126,23 @@ def _png(description: dict[str, Any], pixel_size_um: float | None) -> dict[str, 
         return {"pnginfo": text}
     per_inch = 25400 / pixel_size_um
     return {"pnginfo": text, "dpi": (per_inch, per_inch)}
+
+
+def reduced_picture(rows: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Means of squares of `factor` pixels: uint8 [H, W, 3] -> [ceil(H / factor), ...].
+
+    Squares at the border are filled up by repeating its pixels.
+    """
+    if factor == 1:
+        return np.ascontiguousarray(rows)
+    height, width, colours = rows.shape
+    down, across = -(-height // factor), -(-width // factor)
+    reduced = np.empty((down, across, colours), np.uint8)
+    for row in range(down):  # row by row: a band widened to sums would take many times its memory
+        strip = rows[row * factor : (row + 1) * factor]
+        missing = ((0, factor - len(strip)), (0, across * factor - width), (0, 0))
+        strip = np.pad(strip, missing, mode="edge")
+        # [factor, across * factor, 3] -> [factor, across, factor, 3] -> [across, 3]
+        squares = strip.reshape(factor, across, factor, colours).mean((0, 2))
+        reduced[row] = np.round(squares).astype(np.uint8)
+    return reduced

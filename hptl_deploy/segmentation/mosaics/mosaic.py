@@ -41,7 +41,7 @@ from hptl_deploy.segmentation.mosaics.band import (
 )
 from hptl_deploy.segmentation.mosaics.measured import Measured, damaged_band
 from hptl_deploy.segmentation.mosaics.tiff import write_class_mosaic, write_confidence_mosaic
-from hptl_deploy.segmentation.overlay import write_overlay
+from hptl_deploy.segmentation.overlay import reduced_picture, write_overlay
 from hptl_deploy.tiling import FramePlan, Region
 
 if TYPE_CHECKING:
@@ -284,23 +284,3 @@ class Mosaics:
             shutil.rmtree(self._folder, ignore_errors=True)
         with suppress(OSError):
             self._folder.rmdir()
-
-
-def reduced_picture(rows: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Means of squares of `factor` pixels: uint8 [H, W, 3] -> [ceil(H / factor), ...].
-
-    Squares at the border are filled up by repeating its pixels.
-    """
-    if factor == 1:
-        return np.ascontiguousarray(rows)
-    height, width, colours = rows.shape
-    down, across = -(-height // factor), -(-width // factor)
-    reduced = np.empty((down, across, colours), np.uint8)
-    for row in range(down):  # row by row: a band widened to sums would take many times its memory
-        strip = rows[row * factor : (row + 1) * factor]
-        missing = ((0, factor - len(strip)), (0, across * factor - width), (0, 0))
-        strip = np.pad(strip, missing, mode="edge")
-        # [factor, across * factor, 3] -> [factor, across, factor, 3] -> [across, 3]
-        squares = strip.reshape(factor, across, factor, colours).mean((0, 2))
-        reduced[row] = np.round(squares).astype(np.uint8)
-    return reduced

@@ -21,7 +21,8 @@ from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.results import JOINED_FILES
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation import overlay as overlays
-from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER, Mosaic, reduced_picture
+from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER, Mosaic
+from hptl_deploy.segmentation.overlay import reduced_picture
 from hptl_deploy.tiling import FramePlan
 from support.drawings import blobs, save
 from support.mosaic_runs import BANDS, HEIGHT, REDUCED, TILES, WIDTH, colours, save_tiff, whole
