@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hptl_deploy.bundled import BUNDLED, bundled_models_folder
 from hptl_deploy.cli.main import run
 from hptl_deploy.model import Model, load_model
 from hptl_deploy.phases import PAPER_PHASES
+from hptl_deploy.quality.features import FEATURES
 
 Capture = pytest.CaptureFixture[str]
 
@@ -53,6 +55,33 @@ def test_its_card_tells_where_it_comes_from(model: Model) -> None:
     assert card.data_licence == "CC0-1.0"
 
 
+def test_its_statistics_are_of_what_it_learned_from(model: Model) -> None:
+    statistics = model.card.training_statistics
+    assert statistics is not None
+    assert statistics.features == FEATURES
+    assert (statistics.frames, statistics.held_out) == (64, 24)
+    assert statistics.pixel_sizes_um is not None
+    smallest, largest = statistics.pixel_sizes_um
+    assert 0.06 <= smallest < 0.065
+    assert 0.13 < largest <= 0.14
+
+
+def flagged(fields: Path, flag: str) -> list[bool]:
+    with fields.open(encoding="utf-8", newline="") as handle:
+        return [flag in row["flags"].split("; ") for row in csv.DictReader(handle)]
+
+
+def test_it_knows_photographs_from_micrographs(tmp_path: Path, capsys: Capture) -> None:
+    from PIL import Image
+    from skimage import data
+
+    (tmp_path / "in").mkdir()
+    for name in ("camera", "coins", "page"):
+        Image.fromarray(getattr(data, name)()).save(tmp_path / "in" / f"{name}.png")
+    assert run(["segment", str(tmp_path / "in"), "--model", BUNDLED, "--device", "cpu"]) == 0
+    assert all(flagged(tmp_path / "in-segmented" / "fields.csv", "unlike the training set"))
+
+
 def check(document: dict[str, Any]) -> None:
     """What is promised of frames it has not seen."""
     iou = {phase["key"]: phase["iou"] for phase in document["phases"]}
@@ -63,11 +92,17 @@ def check(document: dict[str, Any]) -> None:
 
 def test_frames_of_an_unseen_seed(tmp_path: Path, capsys: Capture) -> None:
     check(demo(tmp_path, capsys, "--images", "8", "--size", "1280x960", "--seed", "4040"))
+    (fields,) = tmp_path.rglob("fields.csv")
+    for flag in ("out of focus", "unlike the training set", "low confidence"):
+        assert sum(flagged(fields, flag)) <= 1
 
 
 @pytest.mark.slow
 def test_forty_whole_frames_of_an_unseen_seed(tmp_path: Path, capsys: Capture) -> None:
     check(demo(tmp_path, capsys, "--images", "40", "--seed", "4040"))
+    (fields,) = tmp_path.rglob("fields.csv")
+    for flag in ("out of focus", "unlike the training set", "low confidence"):
+        assert sum(flagged(fields, flag)) <= 2
 
 
 def test_an_empty_frame_stays_empty(tmp_path: Path, capsys: Capture) -> None:
