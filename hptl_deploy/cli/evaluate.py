@@ -44,6 +44,8 @@ def _show(sink: Output, found: Evaluation) -> None:
         f"{found.what}: {len(found.frames)} micrographs, {pooled.pixels} labelled pixels\n"
         f"accuracy {pooled.accuracy:.4f}, mean IoU {pooled.mean_iou:.3f}"
     )
+    if found.left_out:
+        sink.say(f"not scored: {found.left_out} labelled pixels that the class maps leave out")
     rows = []
     for index, phase in enumerate(pooled.phases):
         true, seen = pooled.area_fraction_true[index], pooled.area_fraction_predicted[index]

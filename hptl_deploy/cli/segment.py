@@ -76,6 +76,22 @@ def segment(
             "ome-zarr, ome-zarr-0.4. Repeatable, or a list with commas.",
         ),
     ] = None,
+    scale_bar: Annotated[
+        str,
+        typer.Option("--scale-bar", help="auto: found and left out; keep: segmented as the rest."),
+    ] = "auto",
+    crop_bottom: Annotated[
+        int,
+        typer.Option("--crop-bottom", help="Leave out so many rows at the bottom of each."),
+    ] = 0,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="X,Y,W,H", help="Leave out a rectangle; repeatable."),
+    ] = None,
+    ignore_mask: Annotated[
+        Path | None,
+        typer.Option("--ignore-mask", help="Leave out where this picture is not 0."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is done already.")
     ] = False,
@@ -124,6 +140,8 @@ def segment(
     sbatch --array=1-8 --wrap 'hptl-deploy segment micrographs --shard $SLURM_ARRAY_TASK_ID/8'
     """
     from hptl_deploy.interrupts import stop_on_signals
+    from hptl_deploy.left_out.given import LeaveOut, parse_ignore
+    from hptl_deploy.left_out.mask import load_mask
     from hptl_deploy.outputs.kinds import parse_also
     from hptl_deploy.segmentation import SegmentOptions
     from hptl_deploy.segmentation import segment as run
@@ -131,6 +149,12 @@ def segment(
     from hptl_deploy.statistics.table_options import TableOptions
 
     sink = output(context, as_json=as_json)
+    leave_out = LeaveOut(
+        scale_bar,
+        crop_bottom,
+        tuple(map(parse_ignore, ignore or ())),
+        None if ignore_mask is None else load_mask(ignore_mask),
+    )
     options = SegmentOptions(
         input=source,
         out=out,
@@ -141,6 +165,7 @@ def segment(
         confidence=confidence,
         particles=not no_particles,
         also=parse_also(also or []),
+        leave_out=leave_out,
         overwrite=overwrite,
         split=split,
         watch=watch,
@@ -174,6 +199,11 @@ def show_summary(summary: RunSummary, sink: Output) -> None:
     sink.say(f"micrographs: {', '.join(words)}")
     if summary.throughput.get("bottleneck"):  # merge has none
         sink.say(_speed(summary.throughput))
+    if summary.left_out:
+        sink.say(
+            f"left out: something in {summary.left_out} of {summary.fields} fields, hatched in the "
+            "overlays; what and where says left_out in fields.csv"
+        )
     show_findings(summary.findings, sink)
     if summary.flags:
         found = ", ".join(f"{flag} {count}" for flag, count in summary.flags.items())

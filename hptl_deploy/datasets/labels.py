@@ -43,7 +43,7 @@ def read_labels(path: Path, code: LabelCode) -> NDArray[np.uint8]:
     Raises DataSetError when the file cannot be decoded or holds values or colours that
     `code` does not know; the message lists them with their pixel counts.
     """
-    stored = _read_stored(path)
+    stored = read_stored(path)
     return (
         _from_colours(stored, code, path) if stored.ndim == 3 else _from_values(stored, code, path)
     )
@@ -118,8 +118,11 @@ def _jpeg_advice(path: Path) -> str:
     return ""
 
 
-def _read_stored(path: Path) -> NDArray[Any]:
-    """What the file stores: unsigned [H, W] numbers, or uint8 [H, W, 3] colours."""
+def read_stored(path: Path) -> NDArray[Any]:
+    """What the file stores: unsigned [H, W] numbers, or uint8 [H, W, 3] colours.
+
+    Raises DataSetError when it cannot be decoded or is of another kind.
+    """
     import numpy as np
 
     try:

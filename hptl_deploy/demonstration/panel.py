@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hptl_deploy.phases import Phase, palette
+from hptl_deploy.phases import IGNORE, Phase, palette
 from hptl_deploy.windows import window_sums
 
 if TYPE_CHECKING:
@@ -66,10 +66,13 @@ def draw_panel(rows: Sequence[Row], phases: Sequence[Phase]) -> Image.Image:
         draw.text((_MARGIN, top + height + 6), caption, fill=_INK, font=font)
         top += height + line
     left = float(_MARGIN)
-    for phase in phases:
-        draw.rectangle((left, top + 6, left + _TEXT, top + 6 + _TEXT), fill=phase.colour)
-        draw.text((left + 1.5 * _TEXT, top + 4), phase.name, fill=_INK, font=font)
-        left += 3 * _TEXT + font.getlength(phase.name)
+    key = [(phase.name, phase.colour) for phase in phases]
+    if any((row.found == IGNORE).any() for row in rows):
+        key.append(("left out", tuple(colours[IGNORE].tolist())))
+    for name, colour in key:
+        draw.rectangle((left, top + 6, left + _TEXT, top + 6 + _TEXT), fill=colour)
+        draw.text((left + 1.5 * _TEXT, top + 4), name, fill=_INK, font=font)
+        left += 3 * _TEXT + font.getlength(name)
     return panel
 
 

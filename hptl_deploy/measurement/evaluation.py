@@ -38,6 +38,8 @@ class Evaluation:
     """Stems of the truth without a class map."""
     failed: dict[str, str] = field(default_factory=dict)
     """Stem -> why it could not be scored."""
+    left_out: int = 0
+    """Labelled pixels that the class maps leave out (scale bars, given regions): not scored."""
 
     @property
     def mean_absolute_area_error(self) -> tuple[float, ...]:
@@ -62,6 +64,7 @@ class Evaluation:
             "split": self.split,
             "micrographs": len(self.frames),
             **pooled,
+            "left_out_pixels": self.left_out,
             "frames": {stem: one.to_json() for stem, one in self.frames.items()},
             "missing": self.missing,
             "failed": self.failed,
@@ -127,6 +130,7 @@ def _score(
             continue
         evaluation.frames[stem] = one
         evaluation.pooled.matrix += one.matrix
+        evaluation.left_out += int(((true != IGNORE) & (predicted == IGNORE)).sum())
     if not evaluation.frames and not evaluation.failed:
         raise ResultsError(
             f"{what}: none of its {len(labels)} micrographs has a class map in the results "

@@ -22,11 +22,13 @@ _PIECE = 1 << 22
 class Field:
     """What is measured over a whole field."""
 
-    area_fractions: dict[str, float]
+    area_fractions: dict[str, float | None]
     """Area of each phase, by key, over the area of all pixels that are some phase: 0 to 1.
-    All 0 where there is no such pixel."""
-    mean_confidence: float
-    """Mean probability of the winning class over the same pixels, 0 to 1."""
+    All None where there is no such pixel: 0 would look like a result."""
+    mean_confidence: float | None
+    """Mean probability of the winning class over the same pixels, 0 to 1, or None likewise."""
+    left_out_px: int
+    """Pixels that are no phase."""
 
 
 class Tally:
@@ -69,10 +71,11 @@ class Tally:
             )
         known = int(self.pixels[: len(phases)].sum())
         fractions = {
-            phase.key: float(self.pixels[index] / known) if known else 0.0
+            phase.key: float(self.pixels[index] / known) if known else None
             for index, phase in enumerate(phases)
         }
-        return Field(fractions, self.sure / known / 255 if known else 0.0)
+        sure = self.sure / known / 255 if known else None
+        return Field(fractions, sure, int(self.pixels[IGNORE]))
 
     def to_json(self) -> dict[str, Any]:
         """For storing; `from_json` takes it."""

@@ -31,7 +31,7 @@ def field_figures(
         members = particles.phase == index
         count = int(members.sum())
         halves = 2 * count - int((members & particles.cut).sum())
-        found[f"{phase.key}_particles"] = count
+        found[f"{phase.key}_particles"] = count if known else None
         found[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
         free = mean_free_path(particles, index, known)
         found[f"{phase.key}_mean_free_path_um"] = (

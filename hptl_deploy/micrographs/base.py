@@ -43,6 +43,9 @@ class Page(ABC):
     width: int
     """Columns, pixels."""
     calibration: Calibration
+    gaps: tuple[Region, ...] = ()
+    """Rectangles that hold no pixels, such as where a mosaic has no tile; they are read as
+    black and belong to no measurement."""
 
     @abstractmethod
     def read(self, region: Region | None = None) -> NDArray[np.uint8]:

@@ -1,8 +1,8 @@
 """Zeiss CZI, decoded by pylibCZIrw (optional).
 
 Every scene, time and focal plane is a page (any further dimension, too), in that order; the tiles
-of a scene are put together by the library, region by region. What no tile covers is black. Tiles
-of the pyramid, the preview and the label are no pages.
+of a scene are put together by the library, region by region. What no tile covers is black, and one
+of the page's `gaps`. Tiles of the pyramid, the preview and the label are no pages.
 
 A page has one channel, grey or colour. Several are refused: which of them would be red, green and
 blue is a matter of display, and a network learnt from other colours would not notice.
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from hptl_deploy.errors import MicrographError
+from hptl_deploy.left_out.gaps import gaps_between
 from hptl_deploy.micrographs import limits
 from hptl_deploy.micrographs.czi_directory import Tile, check_tile, read_directory
 from hptl_deploy.micrographs.czi_metadata import CziMetadata, parse
 from hptl_deploy.micrographs.decoded import DecodedMicrograph, DecodedPage
+from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from hptl_deploy.tiling import Region
 
 INSTALL = 'pip install "hptl-deploy[czi]"'
 _ORDER = "STZ"
@@ -100,9 +100,15 @@ class CziPage(DecodedPage):
                 f"{100 * covered / (width * height):.2g} %; copy it again, or export its scenes "
                 "one by one"
             )
+        self.gaps = gaps_between([self._placed(tile) for tile in tiles], height, width)
         channel = self._plane.get("C", 0)
         self._depth = metadata.significant_bits(channel, self._kind.bits)
         self._largest_tile = max(tile.decoded_bytes for tile in tiles)
+
+    def _placed(self, tile: Tile) -> Region:
+        """In the page's own coordinates."""
+        x, y = tile.x - self._left, tile.y - self._top
+        return Region(y, y + tile.height, x, x + tile.width)
 
     @property
     def piece_rows(self) -> int:

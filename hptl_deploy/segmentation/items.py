@@ -46,6 +46,8 @@ class PageOf:
     calibration: Calibration
     rescaled: Rescaled | None = None
     """How the network sees it at another pixel size; None: as it is, by `plan`."""
+    gaps: tuple[Region, ...] = ()
+    """Of the page: rectangles that hold no pixels."""
 
     def rows_for(self, area: Region) -> Region:
         """The rows of the micrograph that are read for one of the plan's areas."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.errors import UsageError
 from hptl_deploy.files import sha256_json
+from hptl_deploy.left_out.given import LeaveOut
 from hptl_deploy.outputs.kinds import check_also
 from hptl_deploy.rescaling.ratio import RESCALE
 from hptl_deploy.statistics.table_options import TableOptions
@@ -55,6 +56,8 @@ class SegmentOptions:
     """Measure the particles of every page."""
     also: tuple[str, ...] = ()
     """Further formats, of `outputs.kinds.KINDS`."""
+    leave_out: LeaveOut = field(default_factory=LeaveOut)
+    """What becomes 255 in the class maps."""
     overwrite: bool = False
     """Do again what is done already."""
     split: str | None = None
@@ -87,6 +90,7 @@ class SegmentOptions:
         if self.rescale not in RESCALE:
             raise UsageError(f"--rescale {self.rescale}: expected {', '.join(RESCALE)}")
         self.tables.check()
+        self.leave_out.check()
         out = os.path.realpath(self.out_folder)
         source = Path(os.path.realpath(self.input))
         folder = source if source.is_dir() else source.parent
@@ -123,6 +127,7 @@ class SegmentOptions:
             "confidence": self.confidence,
             "particles": self.particles,
             "also": sorted(self.also),
+            **self.leave_out.settings(),
         }
 
     def settings_sha256(self) -> str:

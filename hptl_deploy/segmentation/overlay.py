@@ -2,7 +2,7 @@
 
 The matrix (index 0) is left as it is. The fill is light enough for the particle below to
 stay visible; the outline lies on the phase's own border pixels, in its full colour. Large
-frames get a second, half transparent line inside it.
+frames get a second, half transparent line inside it. Left-out pixels (255) are faded and hatched.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hptl_deploy.micrographs.jpeg import exif_of
-from hptl_deploy.phases import Phase, palette
+from hptl_deploy.phases import IGNORE, Phase, palette
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +28,10 @@ _WIDE_FROM = 1600
 JPEG_LIMIT = 65535
 """Pixels in a row or column of a JPEG, at most."""
 _ROWS = 256
+_FADED = 200
+"""The grey towards which left-out pixels go half the way."""
+_HATCH_PERIOD, _HATCH_LINE = 12, 3
+"""Columns from one slanted line of the hatching to the next, and of the line itself."""
 
 
 def write_overlay(
@@ -88,7 +92,23 @@ def draw(
             if thickness > 1:
                 _apply(seconds[index], out, inside & rings[-1] & ~rings[0])
             out[inside & rings[0]] = colours[index]
+        _hatch(out, piece == IGNORE, top)
     return drawn
+
+
+def _hatch(out: NDArray[np.uint8], where: NDArray[np.bool_], top: int) -> None:
+    """Fade and hatch `out` [H, W, 3] in place; its first row is row `top` of the picture.
+
+    What lies below stays visible, so that one sees what was left out.
+    """
+    if not where.any():
+        return
+    height, width = where.shape
+    slant = np.arange(top, top + height)[:, None] + np.arange(width)
+    slant %= _HATCH_PERIOD
+    out[where] = out[where] // 2 + _FADED // 2
+    out[where & (slant < _HATCH_LINE)] = 255
+    out[where & (slant == 0)] = 0  # beside white, so that the line is seen on any grey
 
 
 def _tables(colours: NDArray[np.uint8], count: int, share: float) -> NDArray[np.uint8]:

@@ -107,6 +107,7 @@ class Reader:
                     return
 
     def _page_of(self, job: Job, page: Page, number: int, pages: int) -> PageOf:
+        self.options.leave_out.check_page(page.height, page.width)
         kinds.check_page(self.options.also, page.height, page.width)
         capacity, tile = self.engine.capacity, self.options.tile
         calibration, shape = self._calibration(page), (page.height, page.width)
@@ -114,9 +115,9 @@ class Reader:
         ratio = ratio_of(calibration, trained_um, self.options.rescale)
         if ratio is None:
             plan = self.memory.plan(*shape, capacity, tile)
-            return PageOf(job, number, pages, plan, calibration)
+            return PageOf(job, number, pages, plan, calibration, gaps=page.gaps)
         rescaled = plan_rescaled(self.memory, shape, ratio, capacity, tile)
-        return PageOf(job, number, pages, rescaled.own_plan, calibration, rescaled)
+        return PageOf(job, number, pages, rescaled.own_plan, calibration, rescaled, page.gaps)
 
     def _whole(self, of: PageOf, page: Page) -> Iterator[Frame]:
         (area,) = of.plan.areas

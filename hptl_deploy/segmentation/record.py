@@ -48,7 +48,7 @@ class RunRecord:
 
     def write(self, state: str, counts: Mapping[str, int]) -> None:
         """`state`: `running`, `finished` or `interrupted`. Raises OSError."""
-        model = self.engine.model
+        model, mask = self.engine.model, self.options.leave_out.mask
         document = {
             "tool": TOOL,
             "schema": SCHEMA,
@@ -57,6 +57,7 @@ class RunRecord:
             "ended": None if state == "running" else now(),
             "input": str(Path(self.options.input).absolute()),
             "split": self.options.split,
+            "ignore_mask": None if mask is None else str(mask.path.absolute()),
             "counts": dict(counts),
             "model": {
                 "name": model.card.name,

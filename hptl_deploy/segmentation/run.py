@@ -55,6 +55,8 @@ class RunSummary:
     """By phase, mean over the fields that statistics count, 0 to 1; empty without fields."""
     fields: int
     """Rows of fields.csv."""
+    left_out: int = 0
+    """Of these, fields of which something is left out."""
     flags: dict[str, int] = field(default_factory=dict)
     """How many of them have each quality flag."""
     failures: tuple[Failure, ...] = ()
@@ -218,6 +220,7 @@ class _Run:
             counts=self._counts(),
             area_fractions=self.tables.mean_area_fractions(),
             fields=len(self.tables.all_rows()),
+            left_out=sum(row["left_out_px"] > 0 for row in self.tables.all_rows()),
             flags=self.tables.flags(),
             failures=tuple(self.tables.all_failures()),
             throughput=self.clock.to_json(),

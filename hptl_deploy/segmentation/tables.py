@@ -118,7 +118,7 @@ def field_columns(phases: Sequence[Phase]) -> list[str]:
     """The header of fields.csv."""
     return [
         *("file", "page", "width_px", "height_px", "pixel_size_um", "pixel_size_source"),
-        "segmented_pixel_size_um",
+        *("segmented_pixel_size_um", "left_out_px", "left_out"),
         *(f"{phase.key}_area_fraction" for phase in phases),
         *no_figures(phases),
         *("mean_confidence", *QUALITY_COLUMNS, "classes_file", "particles_file"),

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hptl_deploy import __version__
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import HptlError, ResultsError
 from hptl_deploy.files import atomic_path, remove, size_of
+from hptl_deploy.left_out.marking import LeftOut, left_out_of
 from hptl_deploy.measurement.fields import Field, Tally
 from hptl_deploy.measurement.particle_fields import FieldGrid
 from hptl_deploy.measurement.particles import PageParticles, measure_particles
@@ -31,6 +32,10 @@ from hptl_deploy.segmentation.mosaics.mosaic import Mosaic, Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.overlay import write_overlay
 from hptl_deploy.tiling import Region
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Written = Solved | Kept | Skipped | Failed
 
@@ -110,6 +115,8 @@ class Writer:
         banded = of.plan.band is not None
         if of.job.abandoned and not banded:
             return
+        left_out = self._left_out(of, None if banded else frame.pixels)
+        left_out.mark(solved.classes, solved.confidence, frame.area)
         tally, phases = Tally(), self.engine.model.card.phases
         tally.add(solved.classes, solved.confidence)
         measured = tally.field(phases)
@@ -127,7 +134,12 @@ class Writer:
         seen = frame.seen.pixels if frame.rescaled is not None else None
         figures = figures_of(frame.pixels, solved.classes, solved.confidence, statistics, seen)
         outputs = self._write(writers | self._further(of, found, solved))
-        self._enter(of, outputs, measured, figures, found)
+        self._enter(of, outputs, measured, left_out, figures, found)
+
+    def _left_out(self, of: PageOf, pixels: NDArray[np.uint8] | None = None) -> LeftOut:
+        """Of a page; what is burnt in is looked for in the `pixels` of all of it."""
+        plan = of.plan
+        return left_out_of(self.options.leave_out, plan.height, plan.width, of.gaps, pixels)
 
     def _band_done(self, of: PageOf, area: Region, *, now: bool) -> None:
         self.books.band_done(of, math.prod(area.shape), now=now)
@@ -146,20 +158,21 @@ class Writer:
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
-        self._enter(of, outputs, measured, figures, found, grid)
+        self._enter(of, outputs, measured, self._left_out(of), figures, found, grid)
 
     def _enter(
         self,
         of: PageOf,
         outputs: dict[str, int],
         measured: Field,
+        left_out: LeftOut,
         figures: Figures,
         found: PageParticles | None,
         grid: FieldGrid | None = None,
     ) -> None:
         """Into the books; bands are kept until all pages are there, or they would be made again."""
         phases = self.engine.model.card.phases
-        row = self._row(of, measured, figures) | particle_row(
+        row = self._row(of, measured, left_out, figures) | particle_row(
             found, of, self._base(of), phases, grid, asked=self.options.particles
         )
         if self.books.page_done(of, outputs, row):
@@ -221,7 +234,9 @@ class Writer:
             raise
         return written
 
-    def _row(self, of: PageOf, measured: Field, figures: Figures) -> dict[str, Any]:
+    def _row(
+        self, of: PageOf, measured: Field, left_out: LeftOut, figures: Figures
+    ) -> dict[str, Any]:
         """A row of fields.csv."""
         fractions = {f"{key}_area_fraction": v for key, v in measured.area_fractions.items()}
         return {
@@ -232,6 +247,8 @@ class Writer:
             "pixel_size_um": of.calibration.pixel_size_um,
             "pixel_size_source": of.calibration.source,
             "segmented_pixel_size_um": of.segmented_pixel_size_um,
+            "left_out_px": measured.left_out_px,
+            "left_out": left_out.words(),
             **fractions,
             "mean_confidence": measured.mean_confidence,
             **quality_row(figures, self.engine.model.card, of.calibration.pixel_size_um),

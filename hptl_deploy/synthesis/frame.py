@@ -49,6 +49,20 @@ class SyntheticFrame:
         return np.asarray(Image.open(io.BytesIO(self.jpeg)).convert("RGB"))
 
 
+@dataclass(frozen=True)
+class BareFrame:
+    """A micrograph before anything is printed on it and before it is stored."""
+
+    pixels: NDArray[np.uint8]
+    """[H, W, 3], RGB."""
+    labels: NDArray[np.uint8]
+    """As `SyntheticFrame.labels`."""
+    specimen: Specimen
+    camera: Camera
+    rng: np.random.Generator
+    """Draws what is still to come."""
+
+
 def check_size(height: int, width: int) -> None:
     """Raise UsageError for sides outside 64 to 16384 px."""
     if min(height, width) < SMALLEST or max(height, width) > LARGEST:
@@ -69,6 +83,15 @@ def make_frame(seed: int, number: int, height: int, width: int) -> SyntheticFram
     The same arguments give the same frame, whichever others are made and in which order.
     Raises UsageError for sides outside 64 to 16384 px.
     """
+    bare = make_bare_frame(seed, number, height, width)
+    covered = burn_in(bare.rng, bare.pixels, bare.camera.pixel_size_um)
+    bare.labels[covered] = MATRIX
+    jpeg = to_jpeg(bare.pixels, bare.camera)
+    return SyntheticFrame(jpeg, bare.labels, bare.specimen, bare.camera)
+
+
+def make_bare_frame(seed: int, number: int, height: int, width: int) -> BareFrame:
+    """What `make_frame` puts a scale bar on; raises as it does."""
     check_size(height, width)
     rng, specimen, camera = draw_conditions(seed, number)
     grains = Grains(rng, height, width, specimen.grain_um / camera.pixel_size_um)
@@ -83,8 +106,7 @@ def make_frame(seed: int, number: int, height: int, width: int) -> SyntheticFram
     numbers[labels == MATRIX] = 0
     brightness = _brightness(rng, canvas, numbers, labels, grains, specimen, camera)
     pixels = photograph(rng, brightness, camera)
-    labels[burn_in(rng, pixels, camera.pixel_size_um)] = MATRIX
-    return SyntheticFrame(to_jpeg(pixels, camera), labels, specimen, camera)
+    return BareFrame(pixels, labels, specimen, camera, rng)
 
 
 def _brightness(

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from hptl_deploy.left_out.given import option_words
 from hptl_deploy.results import SHARDS_FOLDER
 from hptl_deploy.segmentation.inputs.naming import result_bases
 from hptl_deploy.segmentation.ledger import Entry, Ledger, is_being_written
@@ -44,6 +45,7 @@ def command(document: Document, shard: Shard, out: Path) -> str:
     words += ["--confidence"] * bool(settings["confidence"])
     words += ["--no-particles"] * (not settings["particles"])
     words += ["--also", ",".join(settings["also"])] if settings["also"] else []
+    words += option_words(settings, document.get("ignore_mask"))
     wished = TableOptions.from_json(document["tables"])
     words += ["--decimal-comma"] * wished.decimal_comma
     if wished.needle_aspect != NEEDLE_ASPECT:

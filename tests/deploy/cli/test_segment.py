@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -213,3 +215,55 @@ def test_further_formats_are_asked_for_by_words(
             "--also fiji: expected one or more of labels, qupath, rois, ome-zarr, ome-zarr-0.4"
         )
     )
+
+
+def test_what_is_left_out_is_said(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "in" / "a.png", rectangles(100, 200, (0, 10, 0, 200), (0, 0, 0, 0)))
+    save(tmp_path / "in" / "b.png", rectangles(20, 200, (0, 10, 0, 200), (0, 0, 0, 0)))
+    mask = np.zeros((100, 200), np.uint8)
+    mask[:5, :7] = 1
+    save(tmp_path / "mask.png", mask)
+    given = ["--ignore", "10,20,30,40", "--ignore", "0,0,200,10", "--crop-bottom", "10"]
+    assert segment(tmp_path / "in", models, *given) == 0
+    said, _ = capsys.readouterr()
+    assert (
+        "left out: something in 2 of 2 fields, hatched in the overlays; what and where says "
+        "left_out in fields.csv\narea fraction, mean over 1 fields"
+    ) in said
+    with (tmp_path / "in-segmented" / "fields.csv").open(newline="") as handle:
+        first, second = csv.DictReader(handle)
+    assert first["left_out_px"] == str(10 * 200 + 30 * 40 + 10 * 200)
+    assert first["left_out"] == (
+        "bottom 10 rows; region 30 x 40 px at (10, 20); region 200 x 10 px at (0, 0)"
+    )
+    assert second["al_area_fraction"] == ""
+    masked = [*given, "--ignore-mask", str(tmp_path / "mask.png"), "--json"]
+    assert segment(tmp_path / "in", models, *masked) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["failures"][0]["reason"] == (
+        "is 200 x 20 px, but the mask mask.png (--ignore-mask) is 200 x 100 px; they must be the "
+        "same"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--scale-bar", "off"], "--scale-bar off: expected auto or keep"),
+        (["--crop-bottom", "-1"], "--crop-bottom -1: expected 0 rows or more"),
+        (["--ignore", "1,2,3"], "--ignore 1,2,3: expected four whole numbers x,y,w,h in px"),
+        (["--ignore-mask", "nowhere.png"], "--ignore-mask nowhere.png: is not a file"),
+    ],
+)
+def test_what_cannot_be_left_out(
+    tmp_path: Path,
+    models: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
+) -> None:
+    save(tmp_path / "in" / "a.png", rectangles(100, 200, (0, 10, 0, 200), (0, 0, 0, 0)))
+    assert segment(tmp_path / "in", models, *options) == 2
+    assert said in capsys.readouterr().err

@@ -11,6 +11,7 @@ from PIL import Image
 from hptl_deploy.cli.main import run
 from hptl_deploy.engines import open_engine
 from hptl_deploy.errors import DataSetError, HptlError, ResultsError
+from hptl_deploy.left_out.given import LeaveOut
 from hptl_deploy.measurement.evaluation import evaluate
 from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import SegmentOptions, segment
@@ -164,4 +165,23 @@ def test_what_cannot_be_scored_at_all(data: Path, results: Path, tmp_path: Path)
     )
     assert sentence((results, data, "best"), DataSetError) == (
         "split best: expected train, val, test or all"
+    )
+
+
+def test_left_out_pixels_are_not_scored_and_counted(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_threshold_model(tmp_path / "models")
+    given = LeaveOut(crop_bottom=45)  # half of the class 2 rectangles, and the ignored row
+    with open_engine(load_model(path), "cpu") as engine:
+        options = SegmentOptions(data / "images", out=tmp_path / "out", leave_out=given)
+        results = segment(options, engine).out
+    found = evaluate(results, data, "all")
+    assert found.left_out == 3 * 44 * 200
+    assert found.pooled.pixels == 3 * 55 * 200
+    assert found.to_json()["left_out_pixels"] == 3 * 44 * 200
+    assert found.pooled.matrix[2].sum() == 3 * 5 * 200
+    assert run(["evaluate", str(results), str(data), "--split", "all"]) == 0
+    assert "not scored: 26400 labelled pixels that the class maps leave out" in (
+        capsys.readouterr().out
     )

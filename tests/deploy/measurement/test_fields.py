@@ -37,8 +37,9 @@ def test_ignored_pixels_leave_the_denominator() -> None:
 def test_a_field_of_nothing_but_ignored_pixels() -> None:
     classes = np.full((2, 2), 255, np.uint8)
     field = measure_field(classes, classes, PAPER_PHASES)
-    assert set(field.area_fractions.values()) == {0.0}
-    assert field.mean_confidence == 0.0
+    assert set(field.area_fractions.values()) == {None}
+    assert field.mean_confidence is None
+    assert field.left_out_px == classes.size
 
 
 def test_large_fields_are_counted_in_pieces() -> None:

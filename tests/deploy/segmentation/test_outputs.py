@@ -116,3 +116,17 @@ def test_a_frame_beyond_jpegs_limit_is_reduced(
     with Image.open(path) as image:
         assert image.size == (84, 10)
         assert image.info["dpi"][0] == pytest.approx(25400 / 0.6, rel=1e-4)
+
+
+def test_left_out_pixels_are_faded_and_hatched() -> None:
+    pixels = np.full((300, 64, 3), 40, np.uint8)
+    classes = np.zeros((300, 64), np.uint8)
+    classes[200:280, 16:48] = 255  # over two of the pieces that are drawn at once
+    drawn = draw(pixels, classes, PAPER_PHASES)
+    left_out = classes == 255
+    np.testing.assert_array_equal(drawn[~left_out], pixels[~left_out])
+    assert {tuple(colour) for colour in drawn[left_out].tolist()} == {
+        (0, 0, 0), (255, 255, 255), (120, 120, 120),
+    }  # fmt: skip
+    # Slanted lines without a break: what is one row further down lies one column to the left.
+    np.testing.assert_array_equal(drawn[200:279, 17:48], drawn[201:280, 16:47])

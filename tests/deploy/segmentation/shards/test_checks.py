@@ -7,16 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hptl_deploy.cli.main import run as command_line
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.errors import ResultsError
+from hptl_deploy.left_out.given import LeaveOut
+from hptl_deploy.left_out.mask import load_mask
 from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation.ledger import Ledger
 from hptl_deploy.segmentation.shards.merging import merge
 from hptl_deploy.segmentation.shards.sharding import Shard
+from hptl_deploy.tiling import Region
 from support.drawings import blobs, folder_of, save
 from support.shards import content, one, owned, problems, run_json, run_shards, table
 from support.threshold_model import write_threshold_model
@@ -32,6 +36,8 @@ def test_missing_and_unfinished_shards_and_how_to_run_them(
     out, path = tmp_path / "out", write_threshold_model(tmp_path / "models")
     settings: dict[str, Any] = {"out": out, "overlay": "png", "confidence": True, "tile": 16}
     settings |= {"particles": False, "also": ("labels", "ome-zarr")}
+    mask = save(tmp_path / "mask.png", np.eye(40, 48, dtype=np.uint8))
+    settings["leave_out"] = LeaveOut("keep", 3, (Region(1, 3, 0, 5),), load_mask(mask))
     with open_engine(load_model(path), "cpu") as engine:
         for number in (1, 2):
             one(source, engine, number, 4, pixel_size_um=0.5, **settings)
@@ -45,7 +51,8 @@ def test_missing_and_unfinished_shards_and_how_to_run_them(
         return (
             f"hptl-deploy segment '{source}' --shard {number}/4 --out {out} --model {path} "
             "--precision fp32 --pixel-size 0.5 --overlay png --confidence --no-particles "
-            "--also labels,ome-zarr --tile 16"
+            "--also labels,ome-zarr "
+            f"--scale-bar keep --crop-bottom 3 --ignore 0,1,5,2 --ignore-mask {mask} --tile 16"
         )
 
     assert problems(out) == [
