@@ -230,8 +230,9 @@ def test_what_is_left_out_is_said(
     said, _ = capsys.readouterr()
     assert (
         "left out: something in 2 of 2 fields, hatched in the overlays; what and where says "
-        "left_out in fields.csv\narea fraction, mean over 1 fields"
+        "left_out in fields.csv\n"
     ) in said
+    assert "1 field not counted, because all of it is left out" in said
     with (tmp_path / "in-segmented" / "fields.csv").open(newline="") as handle:
         first, second = csv.DictReader(handle)
     assert first["left_out_px"] == str(10 * 200 + 30 * 40 + 10 * 200)
