@@ -41,6 +41,8 @@ class LeftOut:
     given: LeaveOut
     gaps: tuple[Region, ...]
     burnt_in: tuple[BurntIn, ...] = ()
+    unsearched: bool = False
+    """True where nothing burnt in was looked for though it should be: the page is in bands."""
 
     def mark(self, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], area: Region) -> None:
         """Make both maps of `area`, [h, w], 255 and 0 where pixels are left out; in place."""
@@ -61,6 +63,8 @@ class LeftOut:
             words.append(f"mask {self.given.mask.name}")
         if self.gaps:
             words.append(f"gaps between tiles {sum(g.height * g.width for g in self.gaps)} px")
+        if self.unsearched:
+            words.append("not searched for scale bars")
         return "; ".join(words)
 
     def _regions(self) -> Iterator[Region]:
@@ -76,10 +80,14 @@ def left_out_of(
     gaps: tuple[Region, ...],
     pixels: NDArray[np.uint8] | None = None,
 ) -> LeftOut:
-    """What is left out of a page; what is burnt in is looked for in `pixels` of all of it."""
-    burnt_in: tuple[BurntIn, ...] = ()
-    if pixels is not None and given.scale_bar == "auto":
-        from hptl_deploy.left_out.burnt_in import find_burnt_in
+    """What is left out of a page; what is burnt in is looked for in `pixels` of all of it.
 
-        burnt_in = find_burnt_in(pixels)
-    return LeftOut(height, width, given, gaps, burnt_in)
+    Without them nothing is, which is said.
+    """
+    if given.scale_bar != "auto":
+        return LeftOut(height, width, given, gaps)
+    if pixels is None:
+        return LeftOut(height, width, given, gaps, unsearched=True)
+    from hptl_deploy.left_out.burnt_in import find_burnt_in
+
+    return LeftOut(height, width, given, gaps, find_burnt_in(pixels))

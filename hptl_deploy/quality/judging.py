@@ -22,7 +22,9 @@ OTHER_SIZE = "pixel size outside training"
 NO_SIZE = "pixel size unknown"
 UNSURE = "low confidence"
 UNLIKE = "unlike the training set"
-FLAGS = (OUT_OF_FOCUS, SATURATED, UNEVEN, OTHER_SIZE, NO_SIZE, UNSURE, UNLIKE)
+NOISE = "too many particles to be any"
+"""Said of a class map that is noise; its figures of particles are blank."""
+FLAGS = (OUT_OF_FOCUS, SATURATED, UNEVEN, OTHER_SIZE, NO_SIZE, UNSURE, UNLIKE, NOISE)
 """In the order in which a field's are named."""
 
 BEYOND = {

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hptl_deploy.quality.judging import FLAGS, Figures, flags_of
+from hptl_deploy.quality.judging import FLAGS, NOISE, Figures, flags_of
 
 if TYPE_CHECKING:
     from hptl_deploy.model import ModelCard
@@ -22,9 +22,14 @@ QUALITY_COLUMNS = ("flags", *_NUMBERS)
 _BETWEEN = "; "
 
 
-def quality_row(figures: Figures, card: ModelCard, pixel_size_um: float | None) -> dict[str, Any]:
-    """QUALITY_COLUMNS of a field; None where a figure is not known."""
-    flags = flags_of(figures, card, pixel_size_um)
+def quality_row(
+    figures: Figures, card: ModelCard, pixel_size_um: float | None, *, noise: bool = False
+) -> dict[str, Any]:
+    """QUALITY_COLUMNS of a field; None where a figure is not known.
+
+    `noise` says that its class map is too broken for particles.
+    """
+    flags = (*flags_of(figures, card, pixel_size_um), *([NOISE] if noise else []))
     return {"flags": _BETWEEN.join(flags), **{name: getattr(figures, name) for name in _NUMBERS}}
 
 

@@ -1,23 +1,40 @@
-"""A page's particles in the results: their file, and their figures in the row of fields.csv."""
+"""A page's measurements in the results: the file of its particles, and its row of fields.csv."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hptl_deploy import __version__
+from hptl_deploy.left_out.marking import LeftOut
+from hptl_deploy.measurement.fields import Field
 from hptl_deploy.measurement.particle_fields import FieldGrid, field_figures, no_figures
 from hptl_deploy.measurement.particle_table import write_particles
 from hptl_deploy.measurement.particles import PageParticles
+from hptl_deploy.model import Model
 from hptl_deploy.phases import Phase
+from hptl_deploy.quality.judging import NOISE, Figures
+from hptl_deploy.quality.row import quality_row
 from hptl_deploy.segmentation.items import PageOf
 
 PARTICLES_ENDING = "_particles.parquet"
 
-NOISE = "too many particles to be any"
-"""Said of a page with more runs than particles have; its figures of particles are blank."""
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of a page."""
+
+    field: Field
+    left_out: LeftOut
+    figures: Figures
+    particles: PageParticles | None
+    """None where they are not asked for, or where the map is noise."""
+    grid: FieldGrid | None = None
+    """Of a mosaic: its fields."""
 
 
 def load_libraries() -> None:
@@ -47,30 +64,45 @@ def particle_writers(
     return {f"{base}{PARTICLES_ENDING}": write}
 
 
-def particle_row(
-    found: PageParticles | None,
-    of: PageOf,
-    base: str,
-    phases: tuple[Phase, ...],
-    grid: FieldGrid | None,
-    *,
-    asked: bool,
+def row_of(
+    of: PageOf, base: str, measures: Measures, model: Model, precision: str, *, asked: bool
 ) -> dict[str, Any]:
-    """The particles' share of a row; with `grid`, which a mosaic has, its fields as well.
-
-    `particles_note` says why there are none though they were `asked` for; it is no column.
-    """
-    size = of.calibration.pixel_size_um
-    particles = None if found is None else found.particles
-    figures = (
-        no_figures(phases)
-        if found is None
-        else field_figures(found.particles, found.known, phases, size)
-    )
-    fields = {} if grid is None else {"mosaic_fields": grid.fields(phases, particles, size)}
+    """A row of fields.csv; `base` begins its results' names, particles were `asked` for or not."""
+    field, card, size = measures.field, model.card, of.calibration.pixel_size_um
+    fractions = {f"{key}_area_fraction": value for key, value in field.area_fractions.items()}
+    noise = asked and measures.particles is None
     return {
-        **figures,
-        **fields,
-        "particles_file": None if found is None else f"{base}{PARTICLES_ENDING}",
-        "particles_note": NOISE if asked and found is None else None,
+        "file": of.job.listed.relative,
+        "page": of.page,
+        "width_px": of.plan.width,
+        "height_px": of.plan.height,
+        "pixel_size_um": size,
+        "pixel_size_source": of.calibration.source,
+        "segmented_pixel_size_um": of.segmented_pixel_size_um,
+        "left_out_px": field.left_out_px,
+        "left_out": measures.left_out.words(),
+        **fractions,
+        **_of_particles(measures, base, card.phases, size),
+        "particles_note": NOISE if noise else None,
+        "mean_confidence": field.mean_confidence,
+        **quality_row(measures.figures, card, size, noise=noise),
+        "classes_file": f"{base}_classes.tif",
+        "model": card.name,
+        "model_sha256": model.sha256,
+        "precision": precision,
+        "hptl_deploy_version": __version__,
     }
+
+
+def _of_particles(
+    measures: Measures, base: str, phases: tuple[Phase, ...], size: float | None
+) -> dict[str, Any]:
+    """The particles' share of a row, and a mosaic's fields."""
+    found, grid = measures.particles, measures.grid
+    if found is None:
+        figures, file, particles = no_figures(phases), None, None
+    else:
+        figures = field_figures(found.particles, found.known, phases, size)
+        file, particles = f"{base}{PARTICLES_ENDING}", found.particles
+    fields = {} if grid is None else {"mosaic_fields": grid.fields(phases, particles, size)}
+    return {**figures, **fields, "particles_file": file}

@@ -11,23 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hptl_deploy import __version__
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import HptlError, ResultsError
 from hptl_deploy.files import atomic_path, remove, size_of
 from hptl_deploy.left_out.marking import LeftOut, left_out_of
-from hptl_deploy.measurement.fields import Field, Tally
-from hptl_deploy.measurement.particle_fields import FieldGrid
+from hptl_deploy.measurement.fields import Tally
 from hptl_deploy.measurement.particles import PageParticles, measure_particles
 from hptl_deploy.quality.counts import count
-from hptl_deploy.quality.judging import Figures, banded_figures, figures_of
-from hptl_deploy.quality.row import quality_row
+from hptl_deploy.quality.judging import banded_figures, figures_of
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.classmap import describe, write_class_map, write_confidence
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inputs.naming import page_base
 from hptl_deploy.segmentation.items import Failed, Job, Kept, PageOf, Skipped, Solved, reason
-from hptl_deploy.segmentation.measuring import particle_row, particle_writers
+from hptl_deploy.segmentation.measuring import Measures, particle_writers, row_of
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaic, Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.overlay import write_overlay
@@ -134,7 +131,7 @@ class Writer:
         seen = frame.seen.pixels if frame.rescaled is not None else None
         figures = figures_of(frame.pixels, solved.classes, solved.confidence, statistics, seen)
         outputs = self._write(writers | self._further(of, found, solved))
-        self._enter(of, outputs, measured, left_out, figures, found)
+        self._enter(of, outputs, Measures(measured, left_out, figures, found))
 
     def _left_out(self, of: PageOf, pixels: NDArray[np.uint8] | None = None) -> LeftOut:
         """Of a page; what is burnt in is looked for in the `pixels` of all of it."""
@@ -158,23 +155,14 @@ class Writer:
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
-        self._enter(of, outputs, measured, self._left_out(of), figures, found, grid)
+        self._enter(of, outputs, Measures(measured, self._left_out(of), figures, found, grid))
 
-    def _enter(
-        self,
-        of: PageOf,
-        outputs: dict[str, int],
-        measured: Field,
-        left_out: LeftOut,
-        figures: Figures,
-        found: PageParticles | None,
-        grid: FieldGrid | None = None,
-    ) -> None:
+    def _enter(self, of: PageOf, outputs: dict[str, int], measures: Measures) -> None:
         """Into the books; bands are kept until all pages are there, or they would be made again."""
-        phases = self.engine.model.card.phases
-        row = self._row(of, measured, left_out, figures) | particle_row(
-            found, of, self._base(of), phases, grid, asked=self.options.particles
-        )
+        row = row_of(
+            of, self._base(of), measures, self.engine.model, self.engine.info.precision,
+            asked=self.options.particles,
+        )  # fmt: skip
         if self.books.page_done(of, outputs, row):
             self.mosaics.close(of.job)
 
@@ -233,28 +221,3 @@ class Writer:
                 remove(self.out / name)
             raise
         return written
-
-    def _row(
-        self, of: PageOf, measured: Field, left_out: LeftOut, figures: Figures
-    ) -> dict[str, Any]:
-        """A row of fields.csv."""
-        fractions = {f"{key}_area_fraction": v for key, v in measured.area_fractions.items()}
-        return {
-            "file": of.job.listed.relative,
-            "page": of.page,
-            "width_px": of.plan.width,
-            "height_px": of.plan.height,
-            "pixel_size_um": of.calibration.pixel_size_um,
-            "pixel_size_source": of.calibration.source,
-            "segmented_pixel_size_um": of.segmented_pixel_size_um,
-            "left_out_px": measured.left_out_px,
-            "left_out": left_out.words(),
-            **fractions,
-            "mean_confidence": measured.mean_confidence,
-            **quality_row(figures, self.engine.model.card, of.calibration.pixel_size_um),
-            "classes_file": f"{self._base(of)}_classes.tif",
-            "model": self.engine.model.card.name,
-            "model_sha256": self.engine.model.sha256,
-            "precision": self.engine.info.precision,
-            "hptl_deploy_version": __version__,
-        }

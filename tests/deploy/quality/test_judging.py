@@ -11,7 +11,7 @@ from hptl_deploy.model import ModelCard
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.quality.features import FEATURES, answer_features, pixel_features
 from hptl_deploy.quality.fitting import Observed, fit
-from hptl_deploy.quality.judging import FLAGS, Figures, figures_of, flags_of
+from hptl_deploy.quality.judging import FLAGS, NOISE, Figures, figures_of, flags_of
 from hptl_deploy.quality.row import QUALITY_COLUMNS, flag_counts, quality_row
 from hptl_deploy.quality.statistics import LIMITS, TrainingStatistics
 from support.drawings import blobs
@@ -90,8 +90,10 @@ def test_pixel_sizes() -> None:
 def test_several_flags_keep_their_order() -> None:
     all_but = Figures(9.0, 0.5, 0.9, 3.0, 0.5)
     found = flags_of(all_but, replace(CARD, pixel_size_um=1.0), 9.0)
-    assert found == tuple(flag for flag in FLAGS if flag != "pixel size unknown")
+    assert found == tuple(flag for flag in FLAGS if flag not in ("pixel size unknown", NOISE))
     row = quality_row(all_but, CARD, None)
+    noisy = quality_row(all_but, CARD, None, noise=True)
+    assert noisy == {**row, "flags": f"{row['flags']}; too many particles to be any"}
     assert list(row) == list(QUALITY_COLUMNS)
     assert row["flags"] == (
         "out of focus; saturated; uneven illumination; low confidence; unlike the training set"

@@ -19,7 +19,8 @@ from support.drawings import folder_of
 from support.processes import lines, start, wait_until
 from support.threshold_model import write_threshold_model
 
-COUNT = 16
+COUNT = 60
+"""More than fit into the queues, so that an interrupt leaves some."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("in"), COUNT, size=(600, 800))
+    return folder_of(tmp_path_factory.mktemp("in"), COUNT, size=(300, 400))
 
 
 @pytest.fixture(scope="module")

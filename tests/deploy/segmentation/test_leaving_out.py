@@ -190,7 +190,9 @@ def test_a_mosaic_leaves_out_the_same_band_by_band(
     given = saved_mask(tmp_path / "mask.png", masked)
     options = SegmentOptions(source, tmp_path / "out", confidence=True, leave_out=given)
     row = check(segment(options, seeing), seeing, pixels, everything(HEIGHT, WIDTH, masked))
-    assert row["left_out"].endswith("; region 550 x 5 px at (150, 0); mask mask.png")
+    assert row["left_out"].endswith(
+        "; region 550 x 5 px at (150, 0); mask mask.png; not searched for scale bars"
+    )
 
 
 def test_an_interrupted_mosaic_goes_on_to_the_same(
@@ -237,7 +239,8 @@ def test_gaps_of_a_mosaic_are_left_out_band_by_band(
     with tifffile.TiffFile(summary.out / "m_classes.tif") as file:
         assert file.is_bigtiff  # it was cut into bands
     row = check(summary, seeing, pixels, ~covered)
-    assert row["left_out"] == f"gaps between tiles {(~covered).sum()} px"
+    gaps = f"gaps between tiles {(~covered).sum()} px"
+    assert row["left_out"] == f"{gaps}; not searched for scale bars"
 
 
 def settings_of(given: LeaveOut) -> Any:

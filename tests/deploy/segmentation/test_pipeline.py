@@ -17,6 +17,7 @@ import tifffile
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.errors import EngineError, ResultsError
 from hptl_deploy.model import load_model
+from hptl_deploy.results import JOINED_FILES
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, pipeline, run, segment
 from hptl_deploy.segmentation.items import Job
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Entry, Ledger
@@ -123,7 +124,9 @@ def test_four_threads_write_what_one_does(
         summary = segmented(source, smooth, tmp_path / f"out{number}")
         assert (summary.counts["done"], summary.counts["failed"]) == (19, 3)
     one = contents(tmp_path / "out1")
-    assert len(one) == 2 * (12 + 5 + 10) + 2
+    tables = [name for name in ("fields.csv", "failures.csv", *JOINED_FILES) if name in one]
+    assert len(one) == 2 * (12 + 5 + 10) + len(tables)
+    assert len(tables) == 6
     for number in (4, 8):
         assert contents(tmp_path / f"out{number}") == one
 

@@ -83,7 +83,7 @@ def without_blanks(out: Path) -> list[dict[str, str]]:
     with (out / "fields.csv").open(encoding="utf-8", newline="") as handle:
         found = list(csv.DictReader(handle))
     for row in found:
-        for name in ("flags", "focus", "illumination_range"):
+        for name in ("flags", "focus", "illumination_range", "left_out"):
             del row[name]
     return found
 
