@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ JOINED_FILES = (
     STATISTICS_FILE, PARTICLE_STATISTICS_FILE, SIZES_FILE, *PARTICLES_FILES, SUMMARY_FILE,
 )  # fmt: skip
 """Tables over all fields of a results folder, made anew whenever fields.csv is."""
+REPORT_FILE = "report.html"
+OVERVIEW_FILES = (*JOINED_FILES, REPORT_FILE)
+"""What speaks of all fields; removed before fields.csv changes, or it would be outdated."""
 
 SHARDS_FOLDER = "shards"
 """Below a results folder: one folder for each shard, `<number>-of-<count>`, until it is merged."""
@@ -34,6 +38,12 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) and document.get("tool") == TOOL else None
+
+
+def table(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object within `document`; empty where there is none of that name."""
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def is_results(folder: Path) -> bool:

@@ -41,6 +41,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def faults_of_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run goes on without a report where its making fails unexpectedly; a test does not."""
+
+    def raised(error: Exception) -> None:
+        raise error
+
+    monkeypatch.setattr("hptl_deploy.report.writing.unexpected", raised)
+
+
 @pytest.fixture(scope="session")
 def rtx() -> Flavour:
     """TensorRT for RTX, which builds without a card; skips, saying why, where it is missing."""

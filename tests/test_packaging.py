@@ -62,6 +62,8 @@ def test_recipes_models_and_marks_come_along(wheel: zipfile.ZipFile) -> None:
         "hptl_deploy/models/aluminium-demo/model.onnx",
     }
     assert "hptl_train/templates/run.html" in names
+    templates = (ROOT / "hptl_deploy/report/templates").iterdir()
+    assert {f"hptl_deploy/report/templates/{path.name}" for path in templates} <= names
     for package in ("hptl_deploy", "hptl_train", "hptl_export"):
         assert f"{package}/py.typed" in names
 

@@ -65,6 +65,7 @@ def demo(
             "folder": str(folder),
             "panel": str(found.panel),
             "results": str(found.summary.out),
+            "report": None if found.summary.report is None else str(found.summary.report),
             "false_fe_rims": found.rims.to_json(),
             **found.evaluation.to_json(),
         }
@@ -95,5 +96,7 @@ def _show(sink: Output, found: Demonstration) -> None:
         "Fe-containing phase by mistake"
     )
     sink.say(f"look at: {found.panel}")
+    if found.summary.report is not None:
+        sink.say(f"report: {found.summary.report}")
     sink.say(f"overlays, class maps and tables: {found.summary.out}")
     sink.say("your own micrographs: hptl-deploy segment FOLDER")

@@ -23,6 +23,7 @@ from hptl_deploy.cli.features import features
 from hptl_deploy.cli.info import info
 from hptl_deploy.cli.merge import merge
 from hptl_deploy.cli.output import JsonOption, Output
+from hptl_deploy.cli.report import report
 from hptl_deploy.cli.segment import segment
 from hptl_deploy.cli.synth import synth
 from hptl_deploy.cli.train import train
@@ -52,8 +53,8 @@ app = typer.Typer(
     "ONNX model and measured phase fractions out.",
 )
 _COMMANDS = (
-    demo, synth, train, compare, export, segment, merge, evaluate, features, info, use, doctor,
-    bench,
+    demo, synth, train, compare, export, segment, merge, report, evaluate, features, info, use,
+    doctor, bench,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(command)

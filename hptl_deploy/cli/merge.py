@@ -16,6 +16,7 @@ def merge(
     results: Annotated[
         Path, typer.Argument(help="The results folder that the shards have written into.")
     ],
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Join the tables of all shards of a folder, once every one of them is done.
@@ -29,7 +30,7 @@ def merge(
     from hptl_deploy.segmentation.shards.merging import merge as run
 
     sink = output(context, as_json=as_json)
-    merged = run(absolute(results), sink)
+    merged = run(absolute(results), sink, report=not no_report)
     document, summary = merged.document, merged.summary
     for failure in summary.failures:
         sink.note(f"{failure.file}: {failure.reason}")

@@ -122,6 +122,7 @@ def segment(
             "--shard", metavar="I/N", help="Only the I-th of N shares of the folder, such as 3/8."
         ),
     ] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment micrographs: class maps, overlays and area fractions.
@@ -172,6 +173,7 @@ def segment(
         stable_seconds=stable,
         shard=None if shard is None else parse_shard(shard),
         tables=TableOptions(decimal_comma=decimal_comma, needle_aspect=needle_aspect),
+        report=not no_report,
     )
     options.check()
     with (
@@ -211,6 +213,8 @@ def show_summary(summary: RunSummary, sink: Output) -> None:
     if summary.state == "interrupted":
         sink.say("interrupted; the same command goes on from here")
     sink.say(f"results: {summary.out}")
+    if summary.report is not None:
+        sink.say(f"report: {summary.report}")
     if summary.shard is not None and summary.state == "finished":
         sink.say(
             f"shard {summary.shard} has ended; once all {summary.shard.count} have: "
@@ -251,4 +255,5 @@ def summary_document(summary: RunSummary) -> dict[str, object]:
         "flags": summary.flags,
         "failures": [vars(failure) for failure in summary.failures],
         "results": list(summary.results),
+        "report": None if summary.report is None else str(summary.report),
     }

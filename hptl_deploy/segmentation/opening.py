@@ -7,7 +7,7 @@ from typing import Any
 
 from hptl_deploy.errors import InputError
 from hptl_deploy.model import Model
-from hptl_deploy.results import JOINED_FILES, RUN_FILE, read_run
+from hptl_deploy.results import OVERVIEW_FILES, RUN_FILE, read_run
 from hptl_deploy.segmentation.ledger import LEDGER_FILE
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.tables import FAILURES_FILE, FIELDS_FILE
@@ -31,7 +31,7 @@ def open_results(out: Path, options: SegmentOptions) -> dict[str, Any] | None:
             hint="Choose another --out",
         ) from exc
     recorded = read_run(out)
-    own = (RUN_FILE, FIELDS_FILE, FAILURES_FILE, *JOINED_FILES, LEDGER_FILE)
+    own = (RUN_FILE, FIELDS_FILE, FAILURES_FILE, *OVERVIEW_FILES, LEDGER_FILE)
     taken = [name for name in own if (out / name).exists()]
     if taken == [LEDGER_FILE] and (out / LEDGER_FILE).stat().st_size == 0:
         taken = []  # killed between making the ledger and the first run.json

@@ -70,6 +70,8 @@ class SegmentOptions:
     """Only this share of the inputs; the others are for other machines."""
     tables: TableOptions = field(default_factory=TableOptions)
     """How tables are written; no part of `settings`, because every run makes them anew."""
+    report: bool = True
+    """Write report.html at the end; a shard has none."""
 
     @property
     def out_folder(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from hptl_deploy import __version__
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.files import write_json
+from hptl_deploy.model import ModelCard
 from hptl_deploy.rescaling.words import rescaling_counts
 from hptl_deploy.results import RUN_FILE, TOOL
 from hptl_deploy.segmentation.clock import Clock
@@ -69,6 +71,7 @@ class RunRecord:
                     key: one.to_json()
                     for key, one in validation_of(model.card.validation, model.card.phases).items()
                 },
+                "card": card_document(model.card),
             },
             "phases": [phase.to_json() for phase in model.card.phases],
             "settings": {**self.options.settings(), "tile": self.options.tile},
@@ -106,6 +109,17 @@ def result_list(tables: Tables) -> list[dict[str, Any]]:
     return [
         {name: row[name] for name in ("file", "page", "classes_file")} for row in tables.all_rows()
     ]
+
+
+def card_document(card: ModelCard) -> dict[str, Any]:
+    """What the results say of the model's own history: its card without what only runs it."""
+    document = json.loads(card.to_json())
+    kept = (
+        "network", "width", "input_scale", "pixel_size_um", "synthetic", "lineage", "validation",
+        "training", "licence", "made_with",
+    )  # fmt: skip
+    document["validation"].pop("confusion", None)  # of many phases, it is most of a card
+    return {name: document[name] for name in kept}
 
 
 def _versions() -> dict[str, str]:

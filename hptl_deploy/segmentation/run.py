@@ -16,6 +16,7 @@ from hptl_deploy.errors import (
     ResultsError,
 )
 from hptl_deploy.files import remove_leftovers
+from hptl_deploy.report.writing import report_after_run
 from hptl_deploy.rescaling.words import rescaling_line
 from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.clock import Clock
@@ -68,6 +69,8 @@ class RunSummary:
     """The share of the inputs that all of this is about; None: all of them."""
     findings: Findings = field(default_factory=Findings, repr=False)
     """What the fields say together."""
+    report: Path | None = None
+    """report.html; None where there is none."""
 
     @property
     def exit_code(self) -> int:
@@ -214,6 +217,7 @@ class _Run:
         if line is not None:
             self.sink.note(line)
         self.mosaics.end(complete=state == "finished" and not self.tables.failures)
+        findings = self.tables.join()
         return RunSummary(
             out=self.out,
             state=state,
@@ -226,14 +230,20 @@ class _Run:
             throughput=self.clock.to_json(),
             results=tuple(result_list(self.tables)),
             shard=self.options.shard,
-            findings=self.tables.join(),
+            findings=findings,
+            report=self._reported(findings),
         )
+
+    def _reported(self, findings: Findings) -> Path | None:
+        if not self.options.report or self.options.shard is not None:
+            return None
+        return report_after_run(self.out, self.sink, findings)
 
     def caught_up(self, waiting: tuple[str, ...]) -> None:
         """All that has arrived in a watched folder is done, but for what is not whole yet."""
         try:
             self._write("running")
-            self.tables.join()
+            self._reported(self.tables.join())
         except ResultsError as exc:  # a table that is open elsewhere
             self.sink.note(f"{exc.message}; tried again at the next lull")
         counts = self._counts()

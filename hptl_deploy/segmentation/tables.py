@@ -13,7 +13,7 @@ from hptl_deploy.files import write_text
 from hptl_deploy.measurement.particle_fields import no_figures
 from hptl_deploy.phases import Phase
 from hptl_deploy.quality.row import QUALITY_COLUMNS, flag_counts
-from hptl_deploy.results import JOINED_FILES, RUN_FILE
+from hptl_deploy.results import OVERVIEW_FILES, RUN_FILE
 from hptl_deploy.segmentation.inputs.listing import Failure
 from hptl_deploy.statistics.findings import Findings
 from hptl_deploy.statistics.joined import JoinedTables
@@ -107,7 +107,7 @@ class Tables:
 def unwritable(folder: Path, exc: OSError, then: str) -> ResultsError:
     """What is said where tables or run.json cannot be written, or an outdated one not removed."""
     named = Path(exc.filename or "").name
-    what = named if named in JOINED_FILES else f"{FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE}"
+    what = named if named in OVERVIEW_FILES else f"{FIELDS_FILE}, {FAILURES_FILE} or {RUN_FILE}"
     return ResultsError(
         f"{folder}: {what} cannot be written ({exc.strerror or exc})",
         hint=f"Make room, or close programs that hold them open, and {then}",

@@ -6,22 +6,24 @@ a killed run leaves has no tables of an earlier state beside newer fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hptl_deploy.errors import ResultsError
 from hptl_deploy.files import atomic_path, write_text
 from hptl_deploy.model import ModelCard
-from hptl_deploy.phases import Phase
+from hptl_deploy.phases import Phase, phases_from_json
 from hptl_deploy.results import (
-    JOINED_FILES,
+    OVERVIEW_FILES,
     PARTICLE_STATISTICS_FILE,
     PARTICLES_FILES,
     SIZES_FILE,
     STATISTICS_FILE,
     SUMMARY_FILE,
+    table,
 )
 from hptl_deploy.statistics.findings import Findings
 from hptl_deploy.statistics.lines import lines_of, made_with
@@ -30,7 +32,7 @@ from hptl_deploy.statistics.samples import Row, samples_of
 from hptl_deploy.statistics.sizes import SizeTally
 from hptl_deploy.statistics.table_options import TableOptions
 from hptl_deploy.statistics.tables import particle_statistics_text, sizes_text, statistics_text
-from hptl_deploy.statistics.validation import Validations, validation_of
+from hptl_deploy.statistics.validation import Validations, validation_from_json, validation_of
 from hptl_deploy.statistics.workbook import write_workbook
 
 
@@ -48,9 +50,22 @@ class JoinedTables:
         """Those of a run of the model with this card."""
         return cls(folder, card.phases, validation_of(card.validation, card.phases), options)
 
+    @classmethod
+    def recorded(cls, folder: Path, run: Mapping[str, Any]) -> JoinedTables:
+        """As a run.json of `folder`, or of a shard of it, wishes for them.
+
+        Raises InputError where its phases are none.
+        """
+        phases = phases_from_json(run["phases"], str(folder))
+        scores = validation_from_json(table(run, "model").get("validation"), phases)
+        return cls(folder, phases, scores, TableOptions.from_json(table(run, "tables")))
+
     def remove(self) -> None:
-        """Delete them. Raises OSError, on Windows where another program holds one open."""
-        for name in JOINED_FILES:
+        """Delete them, and the report of them.
+
+        Raises OSError, on Windows where another program holds one open.
+        """
+        for name in OVERVIEW_FILES:
             (self.folder / name).unlink(missing_ok=True)
 
     def find(self, rows: Sequence[Row]) -> Findings:

@@ -36,7 +36,7 @@ def content(out: Path) -> dict[str, bytes]:
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in ("run.json", "ledger.jsonl")
+        if path.is_file() and path.name not in ("run.json", "report.html", "ledger.jsonl")
     }
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import base64
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment
-
 from hptl_deploy.files import write_text
+from hptl_deploy.report.writing import environment
 from hptl_deploy.sink import figure
 from hptl_train.record import unfound_warnings
 from hptl_train.run_folder import RunFolder
 
-_TEMPLATE = "templates/run.html"
-
 
 def write_report(run: RunFolder, record: dict[str, Any]) -> None:
     """Write the report of `run`, whose run.json is `record`; its curves must have been drawn."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": figure, "percent": _percent}
-    template = environment.from_string((files("hptl_train") / _TEMPLATE).read_text("utf-8"))
-    page = template.render(
+    templates = environment("hptl_train")
+    templates.filters |= {"number": figure, "percent": _percent}
+    page = templates.get_template("run.html").render(
         name=run.name,
         record=record,
         phases=_phases(record),

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from hptl_deploy.results import JOINED_FILES
+from hptl_deploy.results import OVERVIEW_FILES
 
 OUTPUT_ENDINGS = (
     *("_classes.tif", "_confidence.tif", "_overlay.jpg", "_overlay.png"),
@@ -23,7 +23,7 @@ OUTPUT_ENDINGS = (
     *("_particles.tif", "_particles.geojson", "_particles.zip"),
     *("_classes.ome.zarr", "_confidence.ome.zarr"),
 )
-_OWN_FILES = ("fields.csv", "failures.csv", "run.json", "ledger.jsonl", *JOINED_FILES)
+_OWN_FILES = ("fields.csv", "failures.csv", "run.json", "ledger.jsonl", *OVERVIEW_FILES)
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f\ud800-\udfff]')
 _DEVICE = re.compile(

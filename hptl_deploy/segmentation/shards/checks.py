@@ -32,10 +32,11 @@ def problems(
     return found
 
 
-def command(document: Document, shard: Shard, out: Path) -> str:
-    """The line that runs `shard` with the model and the settings of a run.json."""
+def command(document: Document, shard: Shard | None, out: Path) -> str:
+    """The line that runs `shard`, or all, with the model and the settings of a run.json."""
     settings, model = document["settings"], document["model"]
-    words = ["hptl-deploy", "segment", document["input"], "--shard", str(shard)]
+    words = ["hptl-deploy", "segment", document["input"]]
+    words += [] if shard is None else ["--shard", str(shard)]
     words += ["--out", str(out), "--model", model["path"]]
     words += ["--precision", document["engine"]["precision"]]
     if settings["pixel_size_um"] is not None:
@@ -46,11 +47,12 @@ def command(document: Document, shard: Shard, out: Path) -> str:
     words += ["--no-particles"] * (not settings["particles"])
     words += ["--also", ",".join(settings["also"])] if settings["also"] else []
     words += option_words(settings, document.get("ignore_mask"))
-    wished = TableOptions.from_json(document["tables"])
+    wished = TableOptions.from_json(document.get("tables", {}))
     words += ["--decimal-comma"] * wished.decimal_comma
     if wished.needle_aspect != NEEDLE_ASPECT:
         words += ["--needle-aspect", str(wished.needle_aspect)]
-    for option, value in (("--split", document["split"]), ("--tile", settings["tile"])):
+    # Shards may have been cut differently; their settings in common have no tile then.
+    for option, value in (("--split", document["split"]), ("--tile", settings.get("tile"))):
         words += [] if value is None else [option, str(value)]
     return shlex.join(words)
 
@@ -119,7 +121,7 @@ def _model(document: Document) -> str:
 
 
 def _tables(document: Document) -> str:
-    wished = TableOptions.from_json(document["tables"])
+    wished = TableOptions.from_json(document.get("tables", {}))
     mark = "comma" if wished.decimal_comma else "point"
     return f"decimal {mark}, needles from aspect ratio {wished.needle_aspect:g}"
 

@@ -14,15 +14,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hptl_deploy.csv_text import read_table
 from hptl_deploy.errors import InputError, ResultsError
 from hptl_deploy.files import remove_leftovers, write_json
-from hptl_deploy.phases import phases_from_json
-from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, read_run, shard_homes
+from hptl_deploy.report.writing import report_after_run
+from hptl_deploy.results import REPORT_FILE, RUN_FILE, SHARDS_FOLDER, read_run, shard_homes
 from hptl_deploy.segmentation.inputs.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.ledger import (
     LEDGER_FILE,
@@ -36,7 +36,7 @@ from hptl_deploy.segmentation.record import result_list, results_document
 from hptl_deploy.segmentation.run import RunSummary
 from hptl_deploy.segmentation.shards.checks import problems
 from hptl_deploy.segmentation.shards.merged_record import are_recorded, merged_document
-from hptl_deploy.segmentation.shards.parts import Document, Part, current_entries, read_part
+from hptl_deploy.segmentation.shards.parts import Part, current_entries, read_part
 from hptl_deploy.segmentation.shards.sharding import Shard, form
 from hptl_deploy.segmentation.tables import (
     FAILURES_FILE,
@@ -46,8 +46,6 @@ from hptl_deploy.segmentation.tables import (
 )
 from hptl_deploy.sink import Silent, Sink
 from hptl_deploy.statistics.joined import JoinedTables
-from hptl_deploy.statistics.table_options import TableOptions
-from hptl_deploy.statistics.validation import validation_from_json
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,8 @@ class Merged:
     """True where an earlier merge had done it."""
 
 
-def merge(out: Path, sink: Sink | None = None) -> Merged:
-    """Join the shards in the results folder `out`.
+def merge(out: Path, sink: Sink | None = None, *, report: bool = True) -> Merged:
+    """Join the shards in the results folder `out`, and write their `report`.
 
     Inputs that came after their shard had listed the folder become failures: the shards are
     whole without them, and any later run does them.
@@ -71,6 +69,14 @@ def merge(out: Path, sink: Sink | None = None) -> Merged:
     it is being written, and when it cannot be.
     """
     sink = sink or Silent()
+    merged, path = _merged(out, sink), out / REPORT_FILE
+    found = path if merged.already and path.is_file() else None
+    if found is None and report:
+        found = report_after_run(out, sink, merged.summary.findings)
+    return replace(merged, summary=replace(merged.summary, report=found))
+
+
+def _merged(out: Path, sink: Sink) -> Merged:
     if not out.is_dir():
         raise ResultsError(f"{out}: is not a folder", hint=_WHICH)
     if not _homes(out):
@@ -140,16 +146,11 @@ def _merged_before(out: Path) -> Merged:
         flags=run.get("flags", {}),
         failures=failures,
         results=tuple(run["results"]),
-        findings=_joined(out, run).find([row for file in files for row in rows.get(file, [])]),
+        findings=JoinedTables.recorded(out, run).find(
+            [row for file in files for row in rows.get(file, [])]
+        ),
     )
     return Merged(summary, run, already=True)
-
-
-def _joined(out: Path, document: Document) -> JoinedTables:
-    """As a run.json of `out`, or of a shard of it, wishes for them."""
-    phases = phases_from_json(document["phases"], str(out))
-    scores = validation_from_json(document["model"].get("validation"), phases)
-    return JoinedTables(out, phases, scores, TableOptions.from_json(document.get("tables", {})))
 
 
 class _Merge:
@@ -168,7 +169,7 @@ class _Merge:
         failures = self._failures()
         names = [name for part in parts for name in part.about["names"]]
         order = Listing(names=names, failures=list(failures.values())).order()
-        self.tables = Tables(out, lambda: order, _joined(out, parts[0].document))
+        self.tables = Tables(out, lambda: order, JoinedTables.recorded(out, parts[0].document))
         self.tables.rows = {file: entry.rows for file, entry in self.entries.items()}
         self.tables.failures = failures
 

@@ -53,6 +53,7 @@ def test_scores_are_those_of_the_files_it_leaves(
     assert document["false_fe_rims"]["counted"] > 0
     assert Path(document["panel"]) == folder / "panel.jpg"
     assert Path(document["results"]) == folder / "results"
+    assert Path(document["report"]) == folder / "results" / "report.html"
 
 
 def test_it_says_where_to_look(tmp_path: Path, models: Path, capsys: Capture) -> None:
@@ -63,8 +64,9 @@ def test_it_says_where_to_look(tmp_path: Path, models: Path, capsys: Capture) ->
         r"2 synthetic micrographs against their truth: accuracy \d+\.\d\d %, mean IoU \d\.\d{3}\n",
         said,
     )
-    assert said.splitlines()[-3:] == [
+    assert said.splitlines()[-4:] == [
         f"look at: {folder / 'panel.jpg'}",
+        f"report: {folder / 'results' / 'report.html'}",
         f"overlays, class maps and tables: {folder / 'results'}",
         "your own micrographs: hptl-deploy segment FOLDER",
     ]

@@ -78,7 +78,7 @@ def test_what_is_said(tmp_path: Path, models: Path, capsys: Capture) -> None:
     assert lines[:3] == [
         "shards: 2 merged", "micrographs: 3 done, 1 failed", "area fraction in %, 3 fields",
     ]  # fmt: skip
-    assert lines[-1] == f"results: {out}"
+    assert lines[-2:] == [f"results: {out}", f"report: {out / 'report.html'}"]
     assert noted.startswith("bad.tif: ")
     assert run(["merge", str(out)]) == 1
     assert capsys.readouterr().out.startswith("shards: 2 merged before\n")

@@ -58,6 +58,7 @@ def test_the_summary_says_what_ran_and_what_came_of_it(
         "  Mg2Si                        1    1    -    -    -    px                -   0",
         "  Fe-containing phase          1    1    -    -    -    px                -   0",
         f"results: {tmp_path / 'in-segmented'}",
+        f"report: {tmp_path / 'in-segmented' / 'report.html'}",
     ]
     assert "model threshold (" in noted
     assert "on onnxruntime-cpu, device cpu, fp32" in noted

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hptl_deploy.results import REPORT_FILE
 from hptl_deploy.segmentation.ledger import LEDGER_FILE
 from support import results_poller
 from support.drawings import folder_of
@@ -62,7 +63,11 @@ def same_results(out: Path, unbroken: Path) -> None:
     """All results are those of the unbroken run, to the byte, and there is nothing else."""
     assert {path.name for path in out.iterdir()} == {path.name for path in unbroken.iterdir()}
     for path in unbroken.iterdir():
-        if path.name not in ("run.json", LEDGER_FILE):  # times, and the order of finishing
+        if path.name not in (
+            "run.json",
+            REPORT_FILE,
+            LEDGER_FILE,
+        ):  # times, and the order of finishing
             assert (out / path.name).read_bytes() == path.read_bytes(), path.name
     entries, right = (
         {json.loads(line)["file"]: json.loads(line) for line in (folder / LEDGER_FILE).open("rb")}

@@ -262,3 +262,23 @@ def test_a_table_that_is_held_open_is_told_and_the_watch_goes_on(
         watched.until(lambda: len(watched.files()) == 3 and held.is_file())
         summary = watched.end()
     assert (summary.state, summary.counts["done"]) == ("finished", 3)
+
+
+def test_a_report_is_of_the_newest_lull(tmp_path: Path, engine: Engine) -> None:
+    source = folder_of(tmp_path / "in", 1)
+
+    def says(*words: str) -> bool:
+        try:
+            page = (tmp_path / "in-segmented" / "report.html").read_text(encoding="utf-8")
+        except FileNotFoundError:  # it goes before a newer fields.csv comes
+            return False
+        return all(word in page for word in words)
+
+    with watching(source, engine) as watched:
+        watched.until(lambda: says("1 field in 1 file", "The run is not over."))
+        save(source / "late.png", blobs(40, 48, seed=7))
+        watched.until(lambda: says("2 fields in 2 files", "The run is not over."))
+        summary = watched.end()
+    assert summary.report is not None
+    assert says("2 fields in 2 files")
+    assert not says("The run is not over.")

@@ -18,7 +18,7 @@ from hptl_deploy.engines import Engine
 from hptl_deploy.engines.memory.host import HostMemory
 from hptl_deploy.micrographs.bands import BandReader, DecodesRows
 from hptl_deploy.phases import PAPER_PHASES
-from hptl_deploy.results import JOINED_FILES
+from hptl_deploy.results import OVERVIEW_FILES
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation import overlay as overlays
 from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER, Mosaic
@@ -64,7 +64,7 @@ def test_maps_and_figures_are_the_whole_pages(
     assert {path.name for path in out.iterdir()} == {
         "failures.csv", "fields.csv", "ledger.jsonl", "m_classes.tif", "m_confidence.tif",
         "m_overlay.jpg", "m_particles.parquet", "run.json",
-        *JOINED_FILES,
+        *OVERVIEW_FILES,
     }  # fmt: skip
 
 

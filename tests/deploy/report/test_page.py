@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hptl_deploy.report import write_report
+from support.made_up_results import CARD, made_up_row, write_made_up
+from support.pages import Page
+
+HOSTILE = "<script>alert(1)</script>\"'&\u202egnp.a/Aluminium µ größe 日本.tif"
+
+
+def page_of(out: Path) -> Page:
+    return Page(write_report(out).read_text(encoding="utf-8"))
+
+
+def fields(count: int) -> list[dict[str, Any]]:
+    generator = np.random.default_rng(7)
+    return [
+        made_up_row(f"s/{n:04d}.tif", *generator.uniform(0.01, 0.03, 2).tolist())
+        for n in range(count)
+    ]
+
+
+def of_table(page: Page, head: str) -> list[list[str]]:
+    """The rows of the table whose header has the cell `head`."""
+    (found,) = (table for table in page.tables if head in table[0])
+    return found[1:]
+
+
+def test_nothing_of_the_page_lies_elsewhere(tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60)).save(tmp_path / "a_overlay.jpg")
+    out = write_made_up(tmp_path, [made_up_row("a.tif")], ["a_overlay.jpg"])
+    page = page_of(out)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "a", "base"}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert name not in {"href", "srcset", "action", "poster"}
+            assert not name.startswith("on")
+            assert name != "src" or (value or "").startswith("data:image/jpeg;base64,"), tag
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|url\(|@import|//\w", re.sub(r"base64,[^\"]*", "", text))
+
+
+def test_names_of_others_are_text(tmp_path: Path) -> None:
+    row = made_up_row(HOSTILE, flags=f"blurred; {HOSTILE}", left_out_px=48, left_out=HOSTILE)
+    card = CARD | {"training": {HOSTILE: HOSTILE}, "licence": {"weights": HOSTILE}}
+    model = {"name": HOSTILE, "sha256": row["model_sha256"], "card": card}
+    out = write_made_up(
+        tmp_path / "out", [row], failures=[("<img src=x onerror=alert(1)>", "read", "<b>no</b>")],
+        model=model, input=f"/data/{HOSTILE}", settings={HOSTILE: HOSTILE},
+    )  # fmt: skip
+    page = page_of(out)
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "img", "b"}
+    assert "\u202e" not in page.text
+    shown = HOSTILE.replace("\u202e", "?")
+    assert page.text.count(shown) >= 7
+    assert "<img src=x onerror=alert(1)>" in page.text
+
+
+def test_every_field_has_its_figures(tmp_path: Path) -> None:
+    rows = fields(20)
+    page = page_of(write_made_up(tmp_path, rows))
+    shown = of_table(page, "size px")
+    assert len(shown) == 20
+    for row, cells in zip(rows, shown, strict=True):
+        assert cells[:4] == [row["file"], "1", "800 × 600", "0.25"]
+        fractions = [row[f"{key}_area_fraction"] for key in ("al", "mg2si", "fe")]
+        assert [float(cell) for cell in cells[4:7]] == pytest.approx(
+            [100 * fraction for fraction in fractions], abs=0.00501
+        )
+        assert cells[7] == "99.00"
+
+
+def test_two_thousand_fields_stay_small(tmp_path: Path) -> None:
+    out = write_made_up(tmp_path, fields(2000))
+    page = page_of(out)
+    assert (out / "report.html").stat().st_size < 3_000_000
+    assert len(of_table(page, "size px")) == 300
+    assert "The first 300 of 2000 fields." in page.text
+    assert "How many of the 2000 fields have which area fraction." in page.text
+
+
+def test_validation_stands_beside_the_figures(tmp_path: Path) -> None:
+    page = page_of(write_made_up(tmp_path, fields(2)))
+    assert of_table(page, "overlap (IoU) 0 to 1") == [
+        ["aluminium matrix", "0.991", "95.00", "95.10", "+0.1"],
+        ["Mg2Si", "0.812", "2.00", "1.90", "−5.0"],
+        ["Fe-containing phase", "0.703", "3.00", "3.00", "0.0"],
+    ]
+    assert "12.3 million pixels of labelled micrographs that it did not learn from" in page.text
+    assert "it called 98.76 % of the pixels as the labels do" in page.text
+    assert "synthetic" not in page.text.replace("does not call synthetic", "")
+
+
+def test_a_model_without_scores(tmp_path: Path) -> None:
+    page = page_of(write_made_up(tmp_path / "a", fields(2), card=CARD | {"validation": {}}))
+    assert "Nothing is known of the segmentation's error:" in page.text
+    page = page_of(write_made_up(tmp_path / "b", fields(2), card=None))
+    assert "an earlier version, which did not note the model's validation scores" in page.text
+
+
+def banners(page: Page) -> list[str]:
+    return [a["class"] or "" for tag, a in page.tags if tag == "div" and "banner" in str(a)]
+
+
+def test_the_loud_warnings(tmp_path: Path) -> None:
+    assert banners(page_of(write_made_up(tmp_path / "a", fields(2)))) == []
+    page = page_of(write_made_up(tmp_path / "b", fields(2), card=CARD | {"synthetic": True}))
+    assert banners(page) == ["banner loud"]
+    assert "The model learned from synthetic micrographs alone." in page.text
+    assert "labelled synthetic micrographs" in page.text
+    page = page_of(write_made_up(tmp_path / "c", []))
+    assert banners(page) == ["banner loud"]
+    assert "There are no fields." in page.text
+
+
+def test_warnings_about_sizes_and_what_is_missing(tmp_path: Path) -> None:
+    rows = [
+        made_up_row("a.tif", pixel_size_um=None, pixel_size_source="unknown"),
+        made_up_row("b.tif"),
+        made_up_row("c.tif", pixel_size_um=0.12),
+    ]
+    failures = [(f"{n}.tif", "read", "damaged") for n in range(150)]
+    counts = {"remaining": 3}
+    page = page_of(
+        write_made_up(tmp_path, rows, failures=failures, state="interrupted", counts=counts)
+    )
+    assert banners(page) == ["banner plain"] * 3
+    assert "3 micrographs are not done; the same command goes on from here." in page.text
+    assert "150 micrographs are missing from all figures" in page.text
+    assert "The pixel size of 1 of 3 fields is unknown," in page.text
+    assert "0.12 to 0.25 µm per pixel in 2 fields, as stated by TIFF tags." in page.text
+    assert len(of_table(page, "reason")) == 100
+    assert "50 more are in failures.csv." in page.text
+    assert of_table(page, "size px")[0][3] == "–"
+
+
+def test_flags_and_regions_left_out(tmp_path: Path) -> None:
+    rows = [
+        made_up_row(f"{n}.tif", flags="blurred; uneven light" if n else "", left_out_px=4800 * n,
+                    left_out=f"scale bar 61{n} x 88 px at (18{n}, 0); bottom 12 rows" * bool(n))
+        for n in range(3)
+    ]  # fmt: skip
+    page = page_of(write_made_up(tmp_path / "a", rows))
+    assert of_table(page, "flag") == [
+        ["blurred", "2", "1.tif, 2.tif"], ["uneven light", "2", "1.tif, 2.tif"],
+    ]  # fmt: skip
+    assert of_table(page, "what") == [
+        ["scale bar", "2", "1.tif, 2.tif"], ["bottom 12 rows", "2", "1.tif, 2.tif"],
+    ]  # fmt: skip
+    assert "In all 1.50 % of the area of 2 fields" in page.text
+    assert "2 of 3 fields are flagged as doubtful" in page.text
+    clean = [made_up_row("a.tif", flags="", left_out_px=0, left_out="")]
+    page = page_of(write_made_up(tmp_path / "b", clean))
+    assert "No field was conspicuous" in page.text
+    assert "every pixel of every field counts" in page.text
+
+
+def test_results_of_an_earlier_version_say_what_is_missing(tmp_path: Path) -> None:
+    page = page_of(write_made_up(tmp_path, fields(2), card=None))
+    assert "were not checked: these results are of an earlier version" in page.text
+    assert "scale bars and captions were not looked for" in page.text
+
+
+def test_the_command_can_be_given_again(tmp_path: Path) -> None:
+    page = page_of(write_made_up(tmp_path / "o", fields(1)))
+    assert (
+        f"hptl-deploy segment '/data/alloy 7' --out {tmp_path / 'o'} --model "
+        "/models/made-up/model.onnx --precision fp32"
+    ) in page.text
