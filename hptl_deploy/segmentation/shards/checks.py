@@ -44,8 +44,10 @@ def command(document: Document, shard: Shard | None, out: Path) -> str:
     if settings["overlay"] != "jpg":
         words += ["--overlay", settings["overlay"]]
     words += ["--confidence"] * bool(settings["confidence"])
-    words += ["--no-particles"] * (not settings["particles"])
-    words += ["--also", ",".join(settings["also"])] if settings["also"] else []
+    # Results of earlier versions lack these.
+    words += ["--no-particles"] * (not settings.get("particles", True))
+    words += ["--also", ",".join(settings["also"])] if settings.get("also") else []
+    words += ["--rescale", settings["rescale"]] if settings.get("rescale", "auto") != "auto" else []
     words += option_words(settings, document.get("ignore_mask"))
     wished = TableOptions.from_json(document.get("tables", {}))
     words += ["--decimal-comma"] * wished.decimal_comma

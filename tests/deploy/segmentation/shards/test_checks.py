@@ -35,7 +35,7 @@ def test_missing_and_unfinished_shards_and_how_to_run_them(
         save(source / name, blobs(40, 48, seed=1))
     out, path = tmp_path / "out", write_threshold_model(tmp_path / "models")
     settings: dict[str, Any] = {"out": out, "overlay": "png", "confidence": True, "tile": 16}
-    settings |= {"particles": False, "also": ("labels", "ome-zarr")}
+    settings |= {"particles": False, "also": ("labels", "ome-zarr"), "rescale": "off"}
     mask = save(tmp_path / "mask.png", np.eye(40, 48, dtype=np.uint8))
     settings["leave_out"] = LeaveOut("keep", 3, (Region(1, 3, 0, 5),), load_mask(mask))
     with open_engine(load_model(path), "cpu") as engine:
@@ -51,7 +51,7 @@ def test_missing_and_unfinished_shards_and_how_to_run_them(
         return (
             f"hptl-deploy segment '{source}' --shard {number}/4 --out {out} --model {path} "
             "--precision fp32 --pixel-size 0.5 --overlay png --confidence --no-particles "
-            "--also labels,ome-zarr "
+            "--also labels,ome-zarr --rescale off "
             f"--scale-bar keep --crop-bottom 3 --ignore 0,1,5,2 --ignore-mask {mask} --tile 16"
         )
 
