@@ -170,8 +170,11 @@ def test_results_of_an_earlier_version_say_what_is_missing(tmp_path: Path) -> No
 
 
 def test_the_command_can_be_given_again(tmp_path: Path) -> None:
-    page = page_of(write_made_up(tmp_path / "o", fields(1)))
+    settings = {"pixel_size_um": None, "overlay": "jpg", "confidence": False,
+                "also": ["labels", "geojson"], "ignore": []}  # fmt: skip
+    page = page_of(write_made_up(tmp_path / "o", fields(1), settings=settings))
+    assert "overlay jpg confidence no also labels, geojson ignore not set" in page.text
     assert (
         f"hptl-deploy segment '/data/alloy 7' --out {tmp_path / 'o'} --model "
-        "/models/made-up/model.onnx --precision fp32"
+        "/models/made-up/model.onnx --precision fp32 --also labels,geojson"
     ) in page.text
