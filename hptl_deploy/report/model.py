@@ -27,7 +27,7 @@ def model_section(results: Results) -> dict[str, Any]:
         "network": card.get("network"),
         "input_scale": card.get("input_scale"),
         "synthetic": card.get("synthetic") is True,
-        "pixel_size_um": card.get("pixel_size_um"),
+        "pixel_sizes_um": _trained_sizes(card),
         "lineage": _lineage(card),
         "licence": table(card, "licence"),
         "training": {
@@ -39,6 +39,13 @@ def model_section(results: Results) -> dict[str, Any]:
         "pixels": table(card, "validation").get("pixels"),
         "scores": scores(results.phases, table(card, "validation")),
     }
+
+
+def _trained_sizes(card: Mapping[str, Any]) -> list[float]:
+    """Smallest and largest pixel size of the training micrographs, or the only one; may be none."""
+    several = card.get("trained_pixel_sizes_um")
+    found = several if isinstance(several, list) else [card.get("pixel_size_um")]
+    return sorted({size for size in found if is_number(size)})
 
 
 def _lineage(card: Mapping[str, Any]) -> list[dict[str, Any]]:

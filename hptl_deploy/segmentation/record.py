@@ -119,7 +119,9 @@ def card_document(card: ModelCard) -> dict[str, Any]:
         "training", "licence", "made_with",
     )  # fmt: skip
     document["validation"].pop("confusion", None)  # of many phases, it is most of a card
-    return {name: document[name] for name in kept}
+    statistics = card.training_statistics
+    sizes = None if statistics is None else statistics.pixel_sizes_um
+    return {name: document[name] for name in kept} | {"trained_pixel_sizes_um": sizes}
 
 
 def _versions() -> dict[str, str]:

@@ -106,6 +106,20 @@ def test_a_model_without_scores(tmp_path: Path) -> None:
     assert "an earlier version, which did not note the model's validation scores" in page.text
 
 
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({}, "pixel size learned 0.2 µm"),
+        ({"trained_pixel_sizes_um": [0.06, 0.14]}, "pixel size learned 0.06 to 0.14 µm"),
+        ({"pixel_size_um": None}, "pixel size learned not stated"),
+    ],
+)
+def test_which_pixel_sizes_the_model_knows(
+    tmp_path: Path, card: dict[str, Any], words: str
+) -> None:
+    assert words in page_of(write_made_up(tmp_path, fields(1), card=CARD | card)).text
+
+
 def banners(page: Page) -> list[str]:
     return [a["class"] or "" for tag, a in page.tags if tag == "div" and "banner" in str(a)]
 
