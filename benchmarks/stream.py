@@ -5,12 +5,14 @@
     python benchmarks/stream.py --width 0.125 --size 1280x960 --frames 8
 
 Every round everybody goes once over the same RGB TIFF files, the order turning; figures are medians
-of rounds, ratios are taken within a round. Weights are random (He) unless a model is named: speed
-does not depend on them.
+of rounds, ratios are taken within a round. Weights are random (He) unless a model is named: the
+engine's speed does not depend on them, but their class maps are noise, in which there are no
+particles to be measured.
 
 bare engine   frames that lie in memory, through `Engine.stream`: nothing read, nothing written
-segment       `hptl-deploy segment`: hash, decode, classes, measurement, class map, overlay
-sequential    the same parts, one after the other, as a script would call them
+segment       `hptl-deploy segment`: hash, decode, classes, scale bar, particles, quality, class
+              map, overlay, tables, report
+sequential    the same parts but the last two, one after the other, as a script would call them
 MONAI         `sliding_window_inference`, 512 x 512, batches of 4, overlap 0.25, torch fp32, the
               same weights; reads the file, writes a class map and no overlay (`pip install monai`)
 """
@@ -34,15 +36,20 @@ from hptl_deploy.cli.synth import parse_size
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.engines.ladder import ON_CPU
 from hptl_deploy.files import sha256_file
+from hptl_deploy.left_out.given import LeaveOut
+from hptl_deploy.left_out.marking import left_out_of
 from hptl_deploy.measurement.fields import measure_field
+from hptl_deploy.measurement.particle_table import write_particles
+from hptl_deploy.measurement.particles import measure_particles
 from hptl_deploy.micrographs import open_micrograph
 from hptl_deploy.model import Model, load_model
 from hptl_deploy.models_folder import find_model
+from hptl_deploy.quality.judging import figures_of
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation.classmap import describe, write_class_map
 from hptl_deploy.segmentation.inference import classify
 from hptl_deploy.segmentation.overlay import write_overlay
-from hptl_deploy.tiling import FramePlan
+from hptl_deploy.tiling import FramePlan, Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,12 +132,24 @@ def sequential(engine: Engine, paths: list[Path]) -> Contender:
             sha256_file(path)
             pixels = read(path)
             classes, confidence = classify(engine, pixels, whole(engine, pixels))
-            measure_field(classes, confidence, model.card.phases)
+            height, width = classes.shape
+            left_out = left_out_of(LeaveOut(), height, width, (), pixels)
+            left_out.mark(classes, confidence, Region(0, height, 0, width))
+            phases = model.card.phases
+            measure_field(classes, confidence, phases)
             about = describe(model, engine.info.precision, None)
             base = out / path.stem
-            write_class_map(Path(f"{base}_classes.tif"), classes, model.card.phases, about)
+            found = measure_particles(classes, confidence)
+            if found is not None:
+                table = Path(f"{base}_particles.parquet")
+                write_particles(
+                    table, particles=found.particles, file=path.name, page=1, phases=phases,
+                    about=about,
+                )  # fmt: skip
+            figures_of(pixels, classes, confidence, model.card.training_statistics)
+            write_class_map(Path(f"{base}_classes.tif"), classes, phases, about)
             overlay = Path(f"{base}_overlay.jpg")
-            write_overlay(overlay, pixels, classes, model.card.phases, "jpg", about)
+            write_overlay(overlay, pixels, classes, phases, "jpg", about)
         return (time.perf_counter() - begun) / len(paths)
 
     return run
