@@ -23,7 +23,7 @@ from hptl_deploy.files import TEMPORARY_SUFFIX, files_of, size_of
 from hptl_deploy.measurement.runs import label_image, runs_of
 from hptl_deploy.outputs import ome_zarr
 from hptl_deploy.phases import PAPER_PHASES
-from hptl_deploy.results import JOINED_FILES
+from hptl_deploy.results import OVERVIEW_FILES
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation.ledger import read_entries
 from support.drawings import blobs, save
@@ -36,7 +36,7 @@ ALWAYS = ("m_classes.tif", "m_particles.parquet")
 
 
 def names(out: Path) -> set[str]:
-    own = {"fields.csv", "failures.csv", "run.json", "ledger.jsonl", *JOINED_FILES}
+    own = {"fields.csv", "failures.csv", "run.json", "ledger.jsonl", *OVERVIEW_FILES}
     return {path.name for path in out.iterdir()} - own
 
 
