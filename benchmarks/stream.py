@@ -44,6 +44,7 @@ from hptl_deploy.measurement.particles import measure_particles
 from hptl_deploy.micrographs import open_micrograph
 from hptl_deploy.model import Model, load_model
 from hptl_deploy.models_folder import find_model
+from hptl_deploy.phases import IGNORE
 from hptl_deploy.quality.judging import figures_of
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation.classmap import describe, write_class_map
@@ -187,8 +188,9 @@ def differing_ppm(out: Path, engine: Engine, paths: list[Path]) -> float:
         found = tifffile.imread(out / f"{path.stem}_classes.tif")
         pixels = read(path)
         right = classify(engine, pixels, whole(engine, pixels))[0]
-        wrong += int((found != right).sum())
-        pixels_seen += right.size
+        kept = found != IGNORE  # not under a scale bar
+        wrong += int((found != right)[kept].sum())
+        pixels_seen += int(kept.sum())
     return 1e6 * wrong / pixels_seen
 
 
