@@ -28,7 +28,9 @@ EXPLAINED = (
     (
         "validation_...",
         "The model's errors on its validation micrographs, in fp32: intersection over union; area "
-        "fraction found minus true, pooled; mean absolute error of a micrograph.",
+        "fraction found minus true, pooled; mean absolute error of a micrograph. They are "
+        "of areas, also beside numbers and free paths; `not stated` where the model's card says "
+        "nothing.",
     ),
     (
         "by number, by area",
@@ -39,6 +41,26 @@ EXPLAINED = (
         "needle_shaped_...",
         "Share of the particles (uncut, 100 px or more: with_shape) whose aspect ratio is "
         "needle_aspect or more. Shape alone does not identify a phase such as beta-Al5FeSi.",
+    ),
+    (
+        "Sizes: lower, upper",
+        "Limits of a class of equivalent diameters, in `unit`; it holds the lower one and not the "
+        "upper one. `area` is in the square of `unit`; the shares are of number and of area "
+        "among the uncut particles of this group, phase and unit.",
+    ),
+    (
+        "Fields",
+        "The columns of fields.csv. Those that end in _fraction are shares of what is not "
+        "left out; focus is in px. A blank is a figure that is not known.",
+    ),
+    (
+        "phase, al_..., mg2si_...",
+        "Summary has the phases' names, the other sheets the keys of the CSV tables.",
+    ),
+    (
+        "fraction",
+        "Cells hold 0 to 1, as the CSV tables do; those of areas and particles are shown in per "
+        "cent.",
     ),
     ("um and px", "px stands where the pixel size is unknown; the two are never mixed."),
 )
