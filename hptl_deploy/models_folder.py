@@ -91,7 +91,7 @@ def _default_model(folder: Path) -> Path:
         if comes_along is not None:
             return comes_along
         raise ModelError(
-            f"no model was named and {folder} has no default",
+            f"no model was named and the folder {folder} has no default",
             hint="Name one with --model, or train and export one first: "
             "`hptl-deploy train DATA`, then `hptl-deploy export`",
         )

@@ -100,6 +100,7 @@ def run(arguments: list[str]) -> int:
     except HptlError as exc:
         return _report(str(exc), exc.exit_code, wants_json)
     except _UsageError as exc:
+        exc.message = _plainly(exc.message)
         exc.show()
         if wants_json:
             _document(exc.format_message(), EXIT_USAGE)
@@ -111,6 +112,15 @@ def run(arguments: list[str]) -> int:
             raise
         return _report(*_foreign(exc), wants_json)
     return EXIT_OK
+
+
+def _plainly(message: str) -> str:
+    """The parser's words for a value that is no number, of either typer, as what is expected."""
+    if "valid number" in message or "valid float" in message:
+        return "expected a number, its decimals behind a point, such as 0.25"
+    if "valid integer" in message:
+        return "expected a whole number"
+    return message
 
 
 def _report(message: str, code: int, wants_json: bool) -> int:

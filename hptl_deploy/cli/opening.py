@@ -42,9 +42,9 @@ def opened_engine(
         sink.note(remark)
     if name is None and not has_default(models):
         sink.note(
-            f"no model was named and {models} has no default, so the bundled {BUNDLED} runs, which "
-            "learned from synthetic micrographs of as-cast aluminium alone: check its overlays "
-            "before trusting its numbers"
+            f"no model was named and the folder {models} has no default, so the bundled {BUNDLED} "
+            "runs, which learned from synthetic micrographs of as-cast aluminium alone: check its "
+            "overlays before trusting its numbers"
         )
     else:
         say_synthetic(model, sink)

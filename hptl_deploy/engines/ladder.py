@@ -48,7 +48,7 @@ def open_engine(
     """
     sink = sink or Silent()
     if precision is not None and precision not in PRECISIONS:
-        raise UsageError(f"--precision {precision}: expected {', '.join(PRECISIONS)}")
+        raise UsageError(f"--precision {precision}: expected fp32, fp16 or int8")
     index = _card_for(device, backend)
     if index is None:
         return _on_cpu(model, precision, sink)
@@ -80,7 +80,7 @@ def _card_for(device: str, backend: str) -> int | None:
     """The card that runs, None for the CPU. Raises UsageError and EnvironmentLacks."""
     index = _cuda_index(device)
     if backend not in ("auto", *BACKENDS):
-        raise UsageError(f"--backend {backend}: expected auto, {', '.join(BACKENDS)}")
+        raise UsageError(f"--backend {backend}: expected auto, {', '.join(ON_CARD)} or {ON_CPU}")
     if backend in ON_CARD and index is None:
         raise UsageError(f"--backend {backend}: runs on an NVIDIA card, not on --device {device}")
     if backend == ON_CPU and device not in ("auto", "cpu"):

@@ -71,7 +71,9 @@ def _unknown(results: Results) -> Banner | None:
     count = sum(not is_number(row["pixel_size_um"]) for row in results.rows)
     if not count:
         return None
-    which = "any field" if count == len(results.rows) else f"{count} of {len(results.rows)} fields"
+    which = (
+        "every field" if count == len(results.rows) else f"{count} of {len(results.rows)} fields"
+    )
     return Banner(
         "plain",
         f"The pixel size of {which} is unknown,",

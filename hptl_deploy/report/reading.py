@@ -66,7 +66,11 @@ def read_results(folder: Path, findings: Findings | None = None) -> Results:
                 f"{folder}: its shards are not merged yet",
                 hint=f"hptl-deploy merge {folder} joins what is in {SHARDS_FOLDER}",
             )
-        found = "is not a folder" if not folder.is_dir() else f"holds no {RUN_FILE} of segment"
+        found = (
+            f"holds no {RUN_FILE} of segment that can be read"
+            if folder.is_dir()
+            else "is not a folder"
+        )
         raise ResultsError(f"{folder}: {found}, so there is nothing to report", hint=_WHICH)
     where = str(folder / RUN_FILE)
     try:

@@ -87,10 +87,10 @@ class SegmentOptions:
     def check(self) -> None:
         """Raise UsageError for what cannot be meant, EnvironmentLacks for what is missing."""
         if self.overlay not in OVERLAYS:
-            raise UsageError(f"--overlay {self.overlay}: expected {', '.join(OVERLAYS)}")
+            raise UsageError(f"--overlay {self.overlay}: expected jpg, png or none")
         check_also(self.also)
         if self.rescale not in RESCALE:
-            raise UsageError(f"--rescale {self.rescale}: expected {', '.join(RESCALE)}")
+            raise UsageError(f"--rescale {self.rescale}: expected {' or '.join(RESCALE)}")
         self.tables.check()
         self.leave_out.check()
         out = os.path.realpath(self.out_folder)

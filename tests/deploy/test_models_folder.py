@@ -86,8 +86,8 @@ def test_a_default_that_points_nowhere(models: Path, content: str) -> None:
 
 def test_no_default(tmp_path: Path) -> None:
     assert sentence(lambda: find_model(None, tmp_path)) == (
-        f"no model was named and {tmp_path} has no default. Name one with --model, or train and "
-        "export one first: `hptl-deploy train DATA`, then `hptl-deploy export`"
+        f"no model was named and the folder {tmp_path} has no default. Name one with --model, or "
+        "train and export one first: `hptl-deploy train DATA`, then `hptl-deploy export`"
     )
 
 

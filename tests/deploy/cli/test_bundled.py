@@ -39,7 +39,7 @@ def test_where_nothing_was_named_it_runs_and_says_what_it_learned_from(
 ) -> None:
     assert segment(tmp_path) == 0
     assert notes(capsys, "synthetic") == [
-        f"no model was named and {tmp_path / 'models'} has no default, so the bundled "
+        f"no model was named and the folder {tmp_path / 'models'} has no default, so the bundled "
         "aluminium-demo runs, which learned from synthetic micrographs of as-cast aluminium "
         "alone: check its overlays before trusting its numbers"
     ]

@@ -36,7 +36,14 @@ def test_a_command_that_goes_well_ends_with_0(models: Path, capsys: Capture) -> 
         (["use"], "Missing argument"),
         (["use", "a", "b"], "Got unexpected extra argument"),
         (["polish"], "No such command 'polish'"),
-        (["segment", "in", "--tile", "wide"], "Invalid value for '--tile': "),
+        (
+            ["segment", "in", "--tile", "wide"],
+            "Invalid value for '--tile': expected a whole number",
+        ),
+        (
+            ["segment", "in", "--pixel-size", "0,25"],
+            "Invalid value for '--pixel-size': expected a number, its decimals behind a point",
+        ),
         (["--nonsense"], "No such option: --nonsense"),
     ],
 )

@@ -49,7 +49,7 @@ def test_every_run_ends_with_a_report(tmp_path: Path, models: Path, capsys: Capt
     assert "Mg2Si 10.00" in text
     assert "Fe-containing phase 25.00" in text
     assert "bad.tif" in text
-    assert "The pixel size of any field is unknown," in text
+    assert "The pixel size of every field is unknown," in text
 
 
 def test_it_is_made_again_to_the_byte(tmp_path: Path, models: Path, capsys: Capture) -> None:
@@ -68,8 +68,9 @@ def test_it_is_made_again_to_the_byte(tmp_path: Path, models: Path, capsys: Capt
 def test_other_folders_are_refused(tmp_path: Path, capsys: Capture) -> None:
     assert run(["report", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
-        f"hptl-deploy: {tmp_path}: holds no run.json of segment, so there is nothing to report. "
-        "Name the results folder, which is INPUT-segmented where --out did not say otherwise\n"
+        f"hptl-deploy: {tmp_path}: holds no run.json of segment that can be read, so there is "
+        "nothing to report. Name the results folder, which is INPUT-segmented where --out did "
+        "not say otherwise\n"
     )
     assert not (tmp_path / "report.html").exists()
 

@@ -109,8 +109,8 @@ def test_errors_are_sentences_with_their_exit_code(
     source = folder_of(tmp_path / "in", 1)
     cases = [
         (["--tile", "30"], 2, "--tile 30: expected a positive multiple of the model's stride, 8"),
-        (["--overlay", "gif"], 2, "--overlay gif: expected jpg, png, none"),
-        (["--rescale", "yes"], 2, "--rescale yes: expected auto, off"),
+        (["--overlay", "gif"], 2, "--overlay gif: expected jpg, png or none"),
+        (["--rescale", "yes"], 2, "--rescale yes: expected auto or off"),
         (["--out", str(source)], 2, "is the folder of the micrographs themselves"),
         (["--split", "val"], 2, "images/ and labels/), so it has no splits"),
         (["--precision", "int8"], 2, "model threshold: has no int8 file"),
@@ -197,7 +197,7 @@ def test_an_unknown_precision_is_refused(
 ) -> None:
     source = folder_of(tmp_path / "in", 1)
     assert segment(source, models, "--precision", "a/b") == 2
-    assert "--precision a/b: expected fp32, fp16, int8" in capsys.readouterr().err
+    assert "--precision a/b: expected fp32, fp16 or int8" in capsys.readouterr().err
 
 
 def test_further_formats_are_asked_for_by_words(

@@ -69,7 +69,8 @@ def test_other_folders_are_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text('{"tool": "hptl-deploy train"}', encoding="utf-8")
     assert refused(tmp_path / "run") == (
-        f"{tmp_path / 'run'}: holds no run.json of segment, so there is nothing to report. {hint}"
+        f"{tmp_path / 'run'}: holds no run.json of segment that can be read, "
+        f"so there is nothing to report. {hint}"
     )
     write_made_up(tmp_path / "out" / "shards" / "1-of-2", [])
     assert refused(tmp_path / "out") == (

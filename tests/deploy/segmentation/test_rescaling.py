@@ -199,4 +199,4 @@ def test_it_is_a_setting_that_results_depend_on(tmp_path: Path) -> None:
     assert replace(options, rescale="off").settings_sha256() != options.settings_sha256()
     with pytest.raises(UsageError) as caught:
         replace(options, rescale="yes").check()
-    assert str(caught.value) == "--rescale yes: expected auto, off"
+    assert str(caught.value) == "--rescale yes: expected auto or off"

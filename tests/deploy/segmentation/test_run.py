@@ -394,7 +394,7 @@ def test_what_is_in_the_way_of_results(tmp_path: Path, engine: Engine) -> None:
         segment(SegmentOptions(source, other), engine)
     with pytest.raises(UsageError, match="--tile 30: expected a positive multiple"):
         segment(SegmentOptions(source, tile=30), engine)
-    with pytest.raises(UsageError, match="--overlay gif: expected jpg, png, none"):
+    with pytest.raises(UsageError, match="--overlay gif: expected jpg, png or none"):
         segment(SegmentOptions(source, overlay="gif"), engine)
 
 
