@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hptl_deploy.cli.output import Output
@@ -18,9 +18,20 @@ _MOST_GROUPS = 12
 
 def show_findings(findings: Findings, sink: Output) -> None:
     """Area fractions with their intervals, groups where there are several, particles, notes."""
-    together = findings.area_fractions()
-    if not together or sink.as_json:
+    if sink.as_json:
         return
+    together = findings.area_fractions()
+    if together:
+        _show_fractions(together, sink)
+        _show_groups(findings, sink)
+        _show_particles(findings, sink)
+    elif findings.notes:
+        sink.say("no field has an area fraction")
+    for note in findings.notes:
+        sink.say(f"  {note}")
+
+
+def _show_fractions(together: Sequence[Line], sink: Output) -> None:
     count = together[0].estimate.n
     sink.table(
         f"area fraction in %, {count} field{'' if count == 1 else 's'}",
@@ -34,10 +45,6 @@ def show_findings(findings: Findings, sink: Output) -> None:
         sink.say("  one field gives no interval; two or more do")
     else:
         sink.say("  the interval is over fields; the model's error, from validation, is not in it")
-    _show_groups(findings, sink)
-    _show_particles(findings, sink)
-    for note in findings.notes:
-        sink.say(f"  {note}")
 
 
 def _row(line: Line) -> list[str]:

@@ -12,6 +12,14 @@ from hptl_deploy.report.words import is_number
 
 _NAMED = 6
 """Fields that are named for each flag; fields.csv has all."""
+_JUDGED = {
+    "focus": "focus",
+    "illumination_range": "evenness of light",
+    "saturated_fraction": "saturation",
+    "unsure_fraction": "certainty",
+    "unlike_training": "likeness to the training data",
+}
+"""Columns of fields.csv that flags rest on, and what they tell."""
 _PLACE = re.compile(r" \d+ x \d+ px at \(\d+, \d+\)$| \d+ px$")
 """Size and place of a region, which differ from field to field."""
 
@@ -45,6 +53,17 @@ def flags(rows: Sequence[Row]) -> list[dict[str, Any]] | None:
     if not rows or any("flags" not in row for row in rows):
         return None
     return _by_word((row, str(row["flags"] or "").split("; ")) for row in rows)
+
+
+def unjudged(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What fields were not judged by, and how many; there, no flag is no verdict.
+
+    Their figure is blank, or these results do not have it at all.
+    """
+    counted = {
+        what: sum(row.get(column) is None for row in rows) for column, what in _JUDGED.items()
+    }
+    return [{"what": what, "count": count} for what, count in counted.items() if count]
 
 
 def left_out(rows: Sequence[Row]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hptl_deploy import __version__
 from hptl_deploy.report.banners import banners
-from hptl_deploy.report.checks import calibration, flags, left_out
+from hptl_deploy.report.checks import calibration, flags, left_out, unjudged
 from hptl_deploy.report.figures import (
     GROUPS_SHOWN,
     groups,
@@ -55,6 +55,7 @@ def content(results: Results) -> dict[str, Any]:
         ),
         "calibration": calibration(rows),
         "flags": flags(rows),
+        "unjudged": unjudged(rows),
         "left_out": left_out(rows),
         "model": model_section(results),
         "pictures": pictures(results.folder, rows, results.outputs),

@@ -34,7 +34,7 @@ from hptl_deploy.segmentation.reading import Reader
 from hptl_deploy.segmentation.record import RunRecord, result_list
 from hptl_deploy.segmentation.shards.sharding import Shard, check_shards, share
 from hptl_deploy.segmentation.stages import ByteGate
-from hptl_deploy.segmentation.tables import Tables, unwritable
+from hptl_deploy.segmentation.tables import Tables, fields_with_less, unwritable
 from hptl_deploy.segmentation.writing import Writer
 from hptl_deploy.sink import Bar, Silent, Sink
 from hptl_deploy.statistics.findings import Findings
@@ -224,7 +224,7 @@ class _Run:
             counts=self._counts(),
             area_fractions=self.tables.mean_area_fractions(),
             fields=len(self.tables.all_rows()),
-            left_out=sum(row["left_out_px"] > 0 for row in self.tables.all_rows()),
+            left_out=fields_with_less(self.tables.all_rows()),
             flags=self.tables.flags(),
             failures=tuple(self.tables.all_failures()),
             throughput=self.clock.to_json(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,11 @@ def unwritable(folder: Path, exc: OSError, then: str) -> ResultsError:
         f"{folder}: {what} cannot be written ({exc.strerror or exc})",
         hint=f"Make room, or close programs that hold them open, and {then}",
     )
+
+
+def fields_with_less(rows: Iterable[Mapping[str, Any]]) -> int:
+    """How many rows of fields.csv are of fields of which something is left out."""
+    return sum(row.get("left_out_px", 0) > 0 for row in rows)
 
 
 def field_columns(phases: Sequence[Phase]) -> list[str]:

@@ -42,6 +42,7 @@ from hptl_deploy.segmentation.tables import (
     FAILURES_FILE,
     FIELDS_FILE,
     Tables,
+    fields_with_less,
     unwritable,
 )
 from hptl_deploy.sink import Silent, Sink
@@ -137,18 +138,18 @@ def _merged_before(out: Path) -> Merged:
     failures = tuple(Failure(**row) for row in read_table(out / FAILURES_FILE))
     rows = {entry.file: entry.rows for entry in read_entries(out)}
     files = dict.fromkeys(result["file"] for result in run["results"])
+    all_rows = [row for file in files for row in rows.get(file, [])]
     summary = RunSummary(
         out=out,
         state=run["state"],
         counts=run["counts"],
         area_fractions=run["mean_area_fractions"],
         fields=len(run["results"]),
+        left_out=fields_with_less(all_rows),
         flags=run.get("flags", {}),
         failures=failures,
         results=tuple(run["results"]),
-        findings=JoinedTables.recorded(out, run).find(
-            [row for file in files for row in rows.get(file, [])]
-        ),
+        findings=JoinedTables.recorded(out, run).find(all_rows),
     )
     return Merged(summary, run, already=True)
 
@@ -196,6 +197,7 @@ class _Merge:
             counts=document["counts"],
             area_fractions=self.tables.mean_area_fractions(),
             fields=len(self.tables.all_rows()),
+            left_out=fields_with_less(self.tables.all_rows()),
             flags=self.tables.flags(),
             failures=tuple(self.tables.all_failures()),
             results=tuple(result_list(self.tables)),

@@ -73,6 +73,13 @@ def test_without_fields_nothing_is_said(tmp_path: Path, capsys: Capture) -> None
     assert lines(tmp_path, [], capsys) == []
 
 
+def test_fields_of_which_nothing_is_left_are_told(tmp_path: Path, capsys: Capture) -> None:
+    nothing = row("a.tif") | {f"{phase.key}_area_fraction": None for phase in PAPER_PHASES}
+    assert lines(tmp_path, [nothing], capsys) == [
+        "no field has an area fraction", "  1 field not counted, because all of it is left out",
+    ]  # fmt: skip
+
+
 def test_json_is_left_alone(tmp_path: Path, capsys: Capture) -> None:
     found = JoinedTables(tmp_path, PAPER_PHASES, SCORES, TableOptions()).find([row("a.tif")])
     shown.show_findings(found, Output(as_json=True))

@@ -84,6 +84,16 @@ def test_what_is_said(tmp_path: Path, models: Path, capsys: Capture) -> None:
     assert capsys.readouterr().out.startswith("shards: 2 merged before\n")
 
 
+def test_what_is_left_out_is_said(tmp_path: Path, models: Path, capsys: Capture) -> None:
+    source, out = folder_of(tmp_path / "in", 3), tmp_path / "in-segmented"
+    for number in (1, 2):
+        assert segment(source, models, "--shard", f"{number}/2", "--crop-bottom", "4") == 0
+    for _ in ("merged", "merged before"):
+        capsys.readouterr()
+        assert run(["merge", str(out)]) == 0
+        assert "left out: something in 3 of 3 fields" in capsys.readouterr().out
+
+
 def test_json_is_one_document(tmp_path: Path, models: Path, capsys: Capture) -> None:
     source, out = folder_of(tmp_path / "in", 3), tmp_path / "in-segmented"
     for number in (1, 2):

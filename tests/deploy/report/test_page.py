@@ -171,10 +171,25 @@ def test_flags_and_regions_left_out(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "In all 1.50 % of the area of 2 fields" in page.text
     assert "2 of 3 fields are flagged as doubtful" in page.text
-    clean = [made_up_row("a.tif", flags="", left_out_px=0, left_out="")]
+    judged = {"focus": 0.1, "illumination_range": 0.0, "saturated_fraction": 0.0,
+              "unsure_fraction": 0.0, "unlike_training": 0.5}  # fmt: skip
+    clean = [made_up_row("a.tif", flags="", left_out_px=0, left_out="", **judged)]
     page = page_of(write_made_up(tmp_path / "b", clean))
     assert "No field was conspicuous" in page.text
+    assert "Not judged" not in page.text
     assert "every pixel of every field counts" in page.text
+
+
+def test_what_was_not_judged_is_no_good_news(tmp_path: Path) -> None:
+    # A mosaic has no focus, a model without statistics knows no likeness.
+    rows = [
+        made_up_row(f"{n}.tif", flags="", focus=focus, illumination_range=0.1, unsure_fraction=0.0,
+                    saturated_fraction=0.0, unlike_training=None)
+        for n, focus in enumerate([0.1, 0.2, None])
+    ]  # fmt: skip
+    assert (
+        "focus of 1 field; likeness to the training data of all fields. No flag says nothing"
+    ) in page_of(write_made_up(tmp_path, rows)).text
 
 
 def test_results_of_an_earlier_version_say_what_is_missing(tmp_path: Path) -> None:
