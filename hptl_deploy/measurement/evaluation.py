@@ -79,7 +79,7 @@ def evaluate(results: Path, truth: Path, split: str | None = None) -> Evaluation
     says otherwise) or a folder of label files with class indices.
 
     Raises DataSetError and ResultsError when either is unusable, their phases differ, or no
-    micrograph of the truth has a class map.
+    micrograph of the truth has a class map with a pixel that can be scored.
     """
     run = read_run(results)
     _check_merged(results, run)
@@ -136,6 +136,12 @@ def _score(
             f"{what}: none of its {len(labels)} micrographs has a class map in the results "
             f"(looked for {min(labels)}{_CLASSES}.tif and the like)",
             hint="Segment them, or name with --split what was segmented",
+        )
+    if evaluation.frames and not evaluation.pooled.pixels:
+        raise ResultsError(
+            f"{what}: nothing can be scored, because no pixel of its class maps that is not left "
+            f"out has a label ({evaluation.left_out} labelled pixels are left out)",
+            hint="Segment with less left out, or label more",
         )
     return evaluation
 

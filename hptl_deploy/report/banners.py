@@ -86,9 +86,10 @@ def _flagged(results: Results) -> Banner | None:
     count = sum(bool(row.get("flags")) for row in results.rows)
     if not count:
         return None
+    are, they = ("is", "it is") if count == 1 else ("are", "they are")
     return Banner(
         "plain",
-        f"{count} of {len(results.rows)} fields are flagged",
-        "as doubtful, in focus, lighting, scale or likeness to the training data; they are in all "
+        f"{count} of {len(results.rows)} fields {are} flagged",
+        f"as doubtful, in focus, lighting, scale or likeness to the training data; {they} in all "
         "figures. See below.",
     )

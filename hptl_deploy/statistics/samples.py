@@ -97,7 +97,10 @@ class Samples:
     def _unmeasured(self) -> list[str]:
         if not self.unmeasured:
             return []
-        return [f"{_count(self.unmeasured, 'field')} not counted, because all of it is left out"]
+        those = "it" if self.unmeasured == 1 else "each"
+        return [
+            f"{_count(self.unmeasured, 'field')} not counted, because all of {those} is left out"
+        ]
 
 
 def samples_of(rows: Iterable[Row], phases: Sequence[Phase]) -> Samples:

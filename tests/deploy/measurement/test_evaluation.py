@@ -185,3 +185,12 @@ def test_left_out_pixels_are_not_scored_and_counted(
     assert "not scored: 26400 labelled pixels that the class maps leave out" in (
         capsys.readouterr().out
     )
+
+
+def test_maps_without_a_pixel_that_counts_are_no_score(data: Path, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    Image.fromarray(np.full((100, 200), 255, np.uint8)).save(maps / "a.png")
+    said = sentence((maps, data, None), ResultsError)
+    assert "drawn, split test: nothing can be scored" in said
+    assert "(19800 labelled pixels are left out)" in said

@@ -180,6 +180,18 @@ def test_flags_and_regions_left_out(tmp_path: Path) -> None:
     assert "every pixel of every field counts" in page.text
 
 
+def test_one_is_one_and_equal_sizes_are_one_size(tmp_path: Path) -> None:
+    rows = [made_up_row("a.tif", pixel_size_um=0.5, segmented_pixel_size_um=0.5, flags="blurred")]
+    rows += [
+        made_up_row(f"{n}.tif", pixel_size_um=size, segmented_pixel_size_um=2 * size, flags="")
+        for n, size in enumerate([0.25, 0.25000003])
+    ]
+    text = page_of(write_made_up(tmp_path / "a", rows)).text
+    assert "1 of 3 fields is flagged as doubtful" in text
+    assert "2 fields were brought to 0.5 µm per pixel" in text
+    assert "1 field was brought" in page_of(write_made_up(tmp_path / "b", rows[:2])).text
+
+
 def test_what_was_not_judged_is_no_good_news(tmp_path: Path) -> None:
     # A mosaic has no focus, a model without statistics knows no likeness.
     rows = [

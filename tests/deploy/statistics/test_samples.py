@@ -76,6 +76,8 @@ def test_a_field_that_is_left_out_whole_is_no_field() -> None:
     samples = samples_of([row("a.tif", mg2si=0.2), row("b.tif", mg2si=0.1), nothing], PAPER_PHASES)
     assert mean_area_fractions(samples, PAPER_PHASES)["mg2si"] == pytest.approx(0.15)
     assert samples.notes() == ["1 field not counted, because all of it is left out"]
+    samples.unmeasured = 2
+    assert samples.notes() == ["2 fields not counted, because all of each is left out"]
 
 
 def test_a_mosaic_counts_as_its_fields() -> None:
