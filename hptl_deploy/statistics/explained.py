@@ -17,7 +17,8 @@ EXPLAINED = (
     ("s", "Standard deviation between fields, divisor n - 1."),
     (
         "ci95",
-        "Half-width of the 95 % confidence interval of the mean: t(0.975, n - 1) s / sqrt(n).",
+        "Half-width of the 95 % confidence interval of the mean: t(0.975, n - 1) s / sqrt(n); "
+        "blank for one field, and where all fields are equal.",
     ),
     ("ra_percent", "Relative accuracy: 100 ci95 / mean."),
     (

@@ -27,9 +27,10 @@ class Estimate:
     """Standard deviation between fields, divisor n - 1; None for one field."""
     ci95: float | None
     """Half-width of the 95 % confidence interval of the mean, t(0.975, n - 1) s / sqrt(n); None
-    for one field."""
+    for one field, and where all are equal: no field shows how much they differ, and +- 0 would
+    look like certainty."""
     ra_percent: float | None
-    """Relative accuracy, 100 ci95 / mean; None for one field, and where the mean is not above 0."""
+    """Relative accuracy, 100 ci95 / mean; None as above, and where the mean is not above 0."""
     needed: int | None
     """Fields that would bring the relative accuracy to 10 %, `fields_needed`; None as above."""
     minimum: float
@@ -52,6 +53,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = math.fsum(values) / n
     if n < 2:
         return Estimate(n, mean, None, None, None, None, low, high)
+    if low == high:  # a phase that is nowhere, or the same frame several times
+        return Estimate(n, mean, 0.0, None, None, None, low, high)
     s = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     ci95 = student_t(n - 1) * s / math.sqrt(n)
     if mean <= 0:

@@ -15,7 +15,9 @@ from hptl_deploy.segmentation.shards.sharding import Shard
 
 _COMMON = ("split", "model", "phases", "settings", "settings_sha256", "tables")
 """Checked to be the same, but for the model's path and the tiles."""
-_OF_RESULTS = ("calibration_sources", "mean_area_fractions", "flags", "renamed", "results")
+_OF_RESULTS = (
+    "calibration_sources", "rescaling", "mean_area_fractions", "flags", "renamed", "results",
+)  # fmt: skip
 
 
 def merged_document(parts: Sequence[Part], homes: Mapping[Shard, Path], failed: int) -> Document:

@@ -44,12 +44,12 @@ def test_intervals_groups_particles_and_notes(tmp_path: Path, capsys: Capture) -
         " not stated  not stated",
         "  Mg2Si                 4.000  3.606       8.957  223.9     315 (312 more)  "
         "      0.812      -0.027",
-        "  Fe-containing phase   0.000  0.000       0.000      -                  -  "
+        "  Fe-containing phase   0.000  0.000           -      -                  -  "
         "      0.700  not stated",
         "  the interval is over fields; the model's error, from validation, is not in it",
         "by folder",
         "  folder  fields  aluminium matrix            Mg2Si  Fe-containing phase",
-        "  A            2  98.000 +- 12.706  2.000 +- 12.706       0.000 +- 0.000",
+        "  A            2  98.000 +- 12.706  2.000 +- 12.706                0.000",
         "  B            1            92.000            8.000                0.000",
         "particles and their equivalent diameters, by number",
         "  phase                particles  cut   D10   D50   D90  unit  needle-shaped %  of",

@@ -180,6 +180,19 @@ def test_flags_and_regions_left_out(tmp_path: Path) -> None:
     assert "every pixel of every field counts" in page.text
 
 
+def test_a_phase_that_no_field_shows_is_not_certain_to_be_nowhere(tmp_path: Path) -> None:
+    rows = [made_up_row(f"{n}.tif", 0.01 * n, 0.0) for n in range(3)]
+    page = page_of(write_made_up(tmp_path, rows))
+    row = next(
+        line
+        for line in of_table(page, "area fraction mean, %")
+        if line[0].endswith("Fe-containing phase")
+    )
+    assert row[1:] == ["0.00", "–", "0.00", "–", "3", "–"]
+    assert "Fields that are all equal, as where none shows a phase, give no interval" in page.text
+    assert "Fe-containing phase 0.00 % (3 fields, no interval)" in page.text
+
+
 def test_one_is_one_and_equal_sizes_are_one_size(tmp_path: Path) -> None:
     rows = [made_up_row("a.tif", pixel_size_um=0.5, segmented_pixel_size_um=0.5, flags="blurred")]
     rows += [
