@@ -60,14 +60,19 @@ class LeaveOut:
             )
 
     def regions(self, height: int, width: int) -> list[tuple[str, Region]]:
-        """What is left out of a micrograph besides the mask: words, and where."""
+        """What is left out of a micrograph besides the mask: words, and where.
+
+        A rectangle outside of it is named, too, with a region of no pixels.
+        """
         found = []
         rows = min(self.crop_bottom, height)
         if rows:
             found.append((f"bottom {rows} rows", Region(height - rows, height, 0, width)))
         for given in self.ignore:
             inside = overlap(given, Region(0, height, 0, width))
-            if inside is not None:
+            if inside is None:
+                found.append((f"region {placed(given)}: outside", Region(0, 0, 0, 0)))
+            else:
                 found.append((f"region {placed(inside)}", inside))
         return found
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hptl_deploy.datasets.description import DATA_SET_FILE, is_data_set
+from hptl_deploy.datasets.description import DATA_SET_FILE, is_data_set, labels_folder
 from hptl_deploy.errors import InputError, UsageError
 from hptl_deploy.files import TEMPORARY_SUFFIX
 from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, is_results, read_run
@@ -64,7 +64,8 @@ def list_inputs(source: Path, out: Path, split: str | None = None) -> Listing:
 
     Results (`out`, and every folder with our run.json or our shards), hidden files and
     half-written ones are left out. Links to folders are followed unless they lead where the
-    walk has been. Of a data set the images are taken, of `split` if given, and not the labels.
+    walk has been. Of a data set the images are taken, of `split` if given, and not the labels; the
+    labels of data sets in sub-folders are left out, too.
 
     Raises InputError when `source` does not exist, is itself a results folder or holds no
     micrograph; UsageError for `split` without a data set; DataSetError.
@@ -192,12 +193,23 @@ class Walk:
             ours = RUN_FILE in found or SHARDS_FOLDER in found
             if current != self._top and ours and is_results(current):
                 continue
+            if current != self._top:
+                self._leave_labels(current, found)
             for name in sorted(found):
                 try:
                     self.entry(found[name], waiting)
                 except OSError as exc:  # a link that leads to itself
                     path = Path(found[name].path)
                     self._fail(path, f"cannot be looked at ({exc.strerror or exc})")
+
+    def _leave_labels(self, folder: Path, found: dict[str, os.DirEntry[str]]) -> None:
+        """Take the labels of a data set below the input out of what was `found` in its folder."""
+        if DATA_SET_FILE in found or {"images", "labels"} <= found.keys():
+            labels = labels_folder(folder)
+            if found.pop(labels, None) is not None:
+                self.listing.notes.append(
+                    f"{folder} is a data set: its labels, {labels}, are not segmented"
+                )
 
     def _entries(self, folder: Path) -> dict[str, os.DirEntry[str]]:
         try:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from hptl_deploy.errors import MicrographError, UsageError
 from hptl_deploy.left_out.given import LeaveOut, parse_ignore
+from hptl_deploy.left_out.marking import left_out_of
 from hptl_deploy.left_out.mask import load_mask
 from hptl_deploy.tiling import Region
 
@@ -50,6 +51,7 @@ def test_regions_end_where_the_micrograph_does() -> None:
     assert given.regions(400, 600) == [
         ("bottom 400 rows", Region(0, 400, 0, 600)),
         ("region 30 x 390 px at (20, 10)", Region(10, 400, 20, 50)),
+        ("region 100 x 5 px at (600, 0): outside", Region(0, 0, 0, 0)),
     ]
 
 
@@ -119,3 +121,12 @@ def test_a_mask_of_another_size(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "is 4 x 6 px, but the mask m.png (--ignore-mask) is 6 x 4 px; they must be the same"
     )
+
+
+def test_a_rectangle_that_misses_the_micrograph_is_said() -> None:
+    given = LeaveOut(scale_bar="keep", ignore=(Region(5000, 5010, 4000, 4020),))
+    left_out = left_out_of(given, 40, 60, ())
+    assert left_out.words() == "region 20 x 10 px at (4000, 5000): outside"
+    classes, confidence = np.ones((2, 40, 60), np.uint8)
+    left_out.mark(classes, confidence, Region(0, 40, 0, 60))
+    assert classes.min() == confidence.min() == 1

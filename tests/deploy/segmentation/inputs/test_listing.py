@@ -149,3 +149,21 @@ def test_a_name_that_is_no_text_is_shown_as_an_escape(tmp_path: Path) -> None:
     with open(os.fsencode(tmp_path) + b"/a\xff.tif", "wb") as handle:  # noqa: PTH123
         handle.write(b"x")
     assert relatives(tmp_path, tmp_path / "out") == ["a\\udcff.tif"]
+
+
+def test_labels_of_data_sets_in_sub_folders_are_no_micrographs(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    touch(source / "one" / "images" / "a.tif", source / "one" / "labels" / "a.png")
+    touch(source / "two" / "shots" / "b.tif", source / "two" / "truth" / "b.png")
+    (source / "two" / "dataset.toml").write_text('images = "shots"\nlabels = "truth"\n')
+    touch(source / "broken" / "labels" / "c.png", source / "broken" / "c.tif")
+    (source / "broken" / "dataset.toml").write_text("images = ")
+    touch(source / "three" / "labels" / "d.png")  # a folder of that name, and no data set
+    listing = list_inputs(source, tmp_path / "out")
+    assert listing.names == [
+        "broken/c.tif", "one/images/a.tif", "three/labels/d.png", "two/shots/b.tif",
+    ]  # fmt: skip
+    assert sorted(listing.notes) == [
+        f"{source / folder} is a data set: its labels, {labels}, are not segmented"
+        for folder, labels in (("broken", "labels"), ("one", "labels"), ("two", "truth"))
+    ]
