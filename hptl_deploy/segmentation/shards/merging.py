@@ -33,11 +33,11 @@ from hptl_deploy.segmentation.ledger import (
 )
 from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER
 from hptl_deploy.segmentation.record import result_list, results_document
-from hptl_deploy.segmentation.run import RunSummary
 from hptl_deploy.segmentation.shards.checks import problems
 from hptl_deploy.segmentation.shards.merged_record import are_recorded, merged_document
 from hptl_deploy.segmentation.shards.parts import Part, current_entries, read_part
 from hptl_deploy.segmentation.shards.sharding import Shard, form
+from hptl_deploy.segmentation.summary import RunSummary
 from hptl_deploy.segmentation.tables import (
     FAILURES_FILE,
     FIELDS_FILE,
