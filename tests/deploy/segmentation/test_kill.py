@@ -20,7 +20,7 @@ from support.drawings import folder_of
 from support.processes import lines, start, wait_until
 from support.threshold_model import write_threshold_model
 
-COUNT = 60
+COUNT = 120
 """More than fit into the queues, so that an interrupt leaves some."""
 
 
@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("in"), COUNT, size=(300, 400))
+    return folder_of(tmp_path_factory.mktemp("in"), COUNT, size=(200, 300))
 
 
 @pytest.fixture(scope="module")
