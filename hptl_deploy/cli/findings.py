@@ -85,7 +85,8 @@ def _show_particles(findings: Findings, sink: Output) -> None:
     rows = [_particle_row(names, line) for line in findings.particles_of_all()]
     if rows:
         header = [
-            "phase", "particles", "cut", "D10", "D50", "D90", "unit", "needle-shaped %", "of",
+            "phase", "particles", "cut", "uncut under 10 px", "D10", "D50", "D90", "unit",
+            "needle-shaped %", "of",
         ]  # fmt: skip
         sink.table("particles and their equivalent diameters, by number", header, rows)
 
@@ -97,6 +98,7 @@ def _particle_row(names: Mapping[str, str], line: ParticleLine) -> list[str]:
         names.get(line.phase, line.phase),
         str(line.particles),
         str(line.cut_by_border),
+        str(line.under_10_px),
         *("-" if diameter is None else f"{diameter:.3g}" for diameter in sizes),
         line.unit,
         "-" if share is None else f"{100 * share:.1f}",

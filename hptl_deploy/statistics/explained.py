@@ -39,6 +39,12 @@ EXPLAINED = (
         "particles, or of their area, lie. Particles cut by a border are left out.",
     ),
     (
+        "under_10_px",
+        "Of the particles that no border cuts (measured), those of less than 10 px; they are in "
+        "all counts and sizes, and often crumbs of the segmentation at rims. "
+        "under_10_px_area_share: their share of the area.",
+    ),
+    (
         "needle_shaped_...",
         "Share of the particles (uncut, 100 px or more: with_shape) whose aspect ratio is "
         "needle_aspect or more. Shape alone does not identify a phase such as beta-Al5FeSi.",

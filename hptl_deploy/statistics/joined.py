@@ -30,6 +30,7 @@ from hptl_deploy.statistics.lines import lines_of, made_with
 from hptl_deploy.statistics.particles import Joined, Page, pages_of, tables_of
 from hptl_deploy.statistics.samples import Row, samples_of
 from hptl_deploy.statistics.sizes import SizeTally
+from hptl_deploy.statistics.specks import speck_notes
 from hptl_deploy.statistics.table_options import TableOptions
 from hptl_deploy.statistics.tables import particle_statistics_text, sizes_text, statistics_text
 from hptl_deploy.statistics.validation import Validations, validation_from_json, validation_of
@@ -99,11 +100,12 @@ class JoinedTables:
 
     def _findings(self, rows: Sequence[Row], tally: SizeTally) -> Findings:
         samples, keys = samples_of(rows, self.phases), [phase.key for phase in self.phases]
+        particles = tuple(tally.lines(keys))
         return Findings(
             tuple(lines_of(samples, self.phases, self.validations)),
-            tuple(tally.lines(keys)),
+            particles,
             tuple(tally.classes(keys)),
-            tuple(samples.notes()),
+            (*samples.notes(), *speck_notes(particles, self.phases)),
         )
 
     def _tally(self, pages: Sequence[Page]) -> SizeTally:

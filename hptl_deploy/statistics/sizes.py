@@ -31,6 +31,10 @@ EDGES: NDArray[np.float64] = np.array(
 reach from 0.001 um to 80 m: any particle of any pixel size (0.01 to 20 um) lies between."""
 
 
+SPECK_PX = 10
+"""Area below which a particle is called a speck: often a crumb of the segmentation at a rim."""
+
+
 @dataclass(frozen=True)
 class SizeClass:
     """A line of sizes.csv: the particles of one phase and group between two limits."""
@@ -65,6 +69,10 @@ class ParticleLine:
     cut_by_border: int
     """Left out of everything that follows."""
     measured: int
+    under_10_px: int
+    """Of these, those whose area is below SPECK_PX."""
+    under_10_px_area_share: float | None
+    """Of the area of `measured`."""
     mean_diameter: float | None
     s_diameter: float | None
     """Divisor `measured` - 1."""
@@ -98,6 +106,8 @@ class _Pile:
     cut: int = 0
     areas: dict[float, int] = field(default_factory=lambda: defaultdict(int))
     """Uncut particles by area."""
+    specks: tuple[int, float] = (0, 0.0)
+    """Number and area, uncut, below SPECK_PX."""
     with_shape: tuple[int, float] = (0, 0.0)
     """Number and area."""
     needles: tuple[int, float] = (0, 0.0)
@@ -107,6 +117,7 @@ class _Pile:
         self.cut += other.cut
         for area, count in other.areas.items():
             self.areas[area] += count
+        self.specks = _sum(self.specks, other.specks)
         self.with_shape = _sum(self.with_shape, other.with_shape)
         self.needles = _sum(self.needles, other.needles)
 
@@ -156,6 +167,7 @@ class SizeTally:
         inside = ~found.touches_border
         values, counts = np.unique(found.area_px[inside], return_counts=True)
         areas = {int(v) * square: int(c) for v, c in zip(values, counts, strict=True)}
+        specks = inside & (found.area_px < SPECK_PX)
         shaped = inside & (found.area_px >= SHAPE_PX) & ~np.isnan(found.aspect_ratio)
         needles = shaped & (found.aspect_ratio >= self._aspect)
         return _Pile(
@@ -163,7 +175,7 @@ class SizeTally:
             int(found.touches_border.sum()),
             areas,
             *((int(some.sum()), float(found.area_px[some].sum() * square))
-              for some in (shaped, needles)),
+              for some in (specks, shaped, needles)),
         )  # fmt: skip
 
     def _ordered(self, phases: list[str]) -> Iterator[tuple[tuple[str, str, str], _Pile]]:
@@ -192,12 +204,15 @@ def _line(key: tuple[str, str, str], pile: _Pile, pages: int, aspect: float) -> 
     mean = float(np.average(diameters, weights=counts)) if n else None
     squares = float((counts * (diameters - (mean or 0.0)) ** 2).sum())
     number, area = pile.with_shape
+    specks, their_area = pile.specks
     return ParticleLine(
         *key,
         pages,
         pile.particles,
         pile.cut,
         n,
+        specks,
+        their_area / float((counts * areas).sum()) if n else None,
         mean,
         math.sqrt(squares / (n - 1)) if n > 1 else None,
         float(diameters[0]) if n else None,

@@ -54,9 +54,12 @@ def test_the_summary_says_what_ran_and_what_came_of_it(
         "   not stated  not stated",
         "  one field gives no interval; two or more do",
         "particles and their equivalent diameters, by number",
-        "  phase                particles  cut  D10  D50  D90  unit  needle-shaped %  of",
-        "  Mg2Si                        1    1    -    -    -    px                -   0",
-        "  Fe-containing phase          1    1    -    -    -    px                -   0",
+        "  phase                particles  cut  uncut under 10 px  D10  D50  D90  unit"
+        "  needle-shaped %  of",
+        "  Mg2Si                        1    1                  0    -    -    -    px"
+        "                -   0",
+        "  Fe-containing phase          1    1                  0    -    -    -    px"
+        "                -   0",
         f"results: {tmp_path / 'in-segmented'}",
         f"report: {tmp_path / 'in-segmented' / 'report.html'}",
     ]
@@ -84,7 +87,8 @@ def test_json_is_one_document(
     assert set(document["mean_area_fractions"]) == {"al", "mg2si", "fe"}
     means = {line["phase"]: line["mean"] for line in document["statistics"]["fields"]}
     assert means == document["mean_area_fractions"]
-    assert document["statistics"]["notes"] == []
+    (note,) = document["statistics"]["notes"]
+    assert "specks of under 10 px (1 of 2 uncut particles)" in note
     assert "bad.tif: " in noted
 
 

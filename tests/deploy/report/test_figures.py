@@ -26,7 +26,7 @@ def particle_table(path: Path, seed: int) -> None:
     count = 60
     table = {
         "phase": ["mg2si", "fe", "fe"] * (count // 3),
-        "area_px": generator.lognormal(6, 1, count).astype(int) + 5,
+        "area_px": generator.lognormal(4, 1.5, count).astype(int) + 5,
         "touches_border": generator.random(count) < 0.1,
         "aspect_ratio": 1 + generator.gamma(2, 1, count),
     }
@@ -126,7 +126,7 @@ def test_particles_are_those_of_particle_statistics_csv(tmp_path: Path) -> None:
     page = page_of(out)
     header, *rows = table_with(page, "cut by a border")
     assert header[3:] == [
-        "number per mm²", "mean free path µm", "diameter mean, µm",
+        "uncut, under 10 px", "number per mm²", "mean free path µm", "diameter mean, µm",
         "D10 / D50 / D90 by number, µm", "D10 / D50 / D90 by area, µm",
         "needle-shaped % by number",
     ]  # fmt: skip
@@ -136,9 +136,12 @@ def test_particles_are_those_of_particle_statistics_csv(tmp_path: Path) -> None:
         if row["group"] == "(all)"
     }
     assert [row[0] for row in rows] == list(lines)
-    for name, count, cut, density, path, diameter, by_number, by_area, needles in rows:
+    for name, count, cut, specks, density, path, diameter, by_number, by_area, needles in rows:
         line = lines[name]
         assert [count.replace(" ", ""), cut] == [line["particles"], line["cut_by_border"]]
+        assert specks == line["under_10_px"] != "0"
+        share = page.text.partition("by area they hold ")[2].partition(f" % of {name}")[0]
+        agree(share.split(" ")[-1], line["under_10_px_area_share"], 100)
         for cell, quantity in ((density, "number_per_mm2"), (path, "mean_free_path")):
             mean, half = cell.split(" ± ")
             agree(mean, statistics(out, quantity)[name]["mean"], digits=3)
@@ -159,7 +162,7 @@ def test_sizes_are_in_pixels_where_nothing_else_is_known(tmp_path: Path) -> None
          "fe_mean_free_path_um")
     )  # fmt: skip
     header = table_with(page_of(made_up(tmp_path, **unknown)), "cut by a border")[0]
-    assert header[3] == "diameter mean, px"
+    assert header[4] == "diameter mean, px"
 
 
 def test_one_field_has_no_interval(tmp_path: Path) -> None:
