@@ -37,7 +37,7 @@ def _show_fractions(together: Sequence[Line], sink: Output) -> None:
         f"area fraction in %, {count} field{'' if count == 1 else 's'}",
         [
             "phase", "mean", "s", "95 % CI +-", "%RA", "fields for 10 %RA",
-            "model's IoU", "its error",
+            "model's IoU", "its error, % points",
         ],
         [_row(line) for line in together],
     )  # fmt: skip

@@ -30,8 +30,8 @@ EXPLAINED = (
         "validation_...",
         "The model's errors on its validation micrographs, in fp32: intersection over union; area "
         "fraction found minus true, pooled; mean absolute error of a micrograph. They are "
-        "of areas, also beside numbers and free paths; `not stated` where the model's card says "
-        "nothing.",
+        "of areas, so blank beside numbers and free paths; `not stated` where the model's card "
+        "says nothing.",
     ),
     (
         "by number, by area",

@@ -42,6 +42,7 @@ class Line:
     estimate: Estimate
     """Over the fields in which the quantity is known."""
     validation: Validation
+    """Errors of areas; none stand beside other quantities, where they would look like theirs."""
 
     @property
     def unit(self) -> str:
@@ -69,7 +70,13 @@ def lines_of(samples: Samples, phases: Sequence[Phase], validations: Validations
         for sample in samples.samples:
             members[sample.group].append(sample)
     return [
-        Line(group, phase, quantity, estimate(values), validations[phase.key])
+        Line(
+            group,
+            phase,
+            quantity,
+            estimate(values),
+            validations[phase.key] if quantity == AREA_FRACTION else Validation(),
+        )
         for group, those in members.items()
         for phase in phases
         for quantity, ending in _COLUMNS.items()

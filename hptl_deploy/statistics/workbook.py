@@ -56,6 +56,8 @@ def write_workbook(
 def _summary(line: Line) -> dict[str, Any]:
     """A phase by its name, and an error that is not known said to be so."""
     row = line.to_json() | {"phase": line.phase.name}
+    if line.quantity != AREA_FRACTION:
+        return row
     return {
         name: NOT_STATED if value is None and name.startswith("validation_") else value
         for name, value in row.items()

@@ -39,13 +39,13 @@ def test_intervals_groups_particles_and_notes(tmp_path: Path, capsys: Capture) -
     assert lines(tmp_path, rows, capsys) == [
         "area fraction in %, 3 fields",
         "  phase                  mean      s  95 % CI +-    %RA  fields for 10 %RA  "
-        "model's IoU   its error",
+        "model's IoU  its error, % points",
         "  aluminium matrix     96.000  3.606       8.957    9.3         3 (0 more)  "
-        " not stated  not stated",
+        " not stated           not stated",
         "  Mg2Si                 4.000  3.606       8.957  223.9     315 (312 more)  "
-        "      0.812      -0.027",
+        "      0.812               -0.027",
         "  Fe-containing phase   0.000  0.000           -      -                  -  "
-        "      0.700  not stated",
+        "      0.700           not stated",
         "  the interval is over fields; the model's error, from validation, is not in it",
         "by folder",
         "  folder  fields  aluminium matrix            Mg2Si  Fe-containing phase",

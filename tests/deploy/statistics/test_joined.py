@@ -19,7 +19,7 @@ from hptl_deploy.csv_text import read_table
 from hptl_deploy.errors import ResultsError
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.results import JOINED_FILES
-from hptl_deploy.statistics import particles, workbook
+from hptl_deploy.statistics import particles
 from hptl_deploy.statistics.findings import Findings
 from hptl_deploy.statistics.joined import JoinedTables
 from hptl_deploy.statistics.table_options import TableOptions
@@ -33,23 +33,6 @@ SCORES = {
     "mg2si": Validation(0.8, -0.0003),
     "fe": Validation(0.7, 0.0002, 0.001),
 }
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> list[dict[str, Any]]:
-    """Three fields in two folders; two have a pixel size."""
-    found = []
-    for file, size, mg2si, areas, aspect in (
-        ("A/a.tif", 0.5, 0.01, [100, 400, 150], [1.0, 4.0, 3.5]),
-        ("A/b.tif", 0.5, 0.03, [225], [2.0]),
-        ("B/=c.tif", None, 0.08, [9, 121], [None, 2.0]),
-    ):
-        name = f"{Path(file).with_suffix('')}_particles.parquet"
-        write_particle_table(
-            tmp_path / name, file, areas, aspect=aspect, pixel_size_um=size
-        )  # the phases are Fe alone
-        found.append(row(file, mg2si=mg2si) | {"pixel_size_um": size, "particles_file": name})
-    return found
 
 
 def joined(folder: Path, **options: Any) -> JoinedTables:
@@ -80,6 +63,30 @@ def test_statistics_csv_holds_every_group_phase_and_quantity(
     assert [x["group"] for x in lines] == ["(all)"] * 3 + ["A"] * 3 + ["B"] * 3
     (one,) = (x for x in lines if (x["group"], x["phase"]) == ("B", "fe"))
     assert [one[x] for x in ("s", "ci95", "ra_percent", "fields_for_10_percent")] == [""] * 4
+
+
+def test_errors_of_areas_stand_beside_areas_alone(
+    tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    more = {"fe_number_per_mm2": 7.0, "fe_mean_free_path_um": 90.0}
+    write(tmp_path, [one | more for one in rows])
+    names = [f"validation_{name}" for name in (
+        "iou", "area_fraction_error", "mean_absolute_area_error"
+    )]  # fmt: skip
+    wanted = {
+        "area_fraction": ["0.7", "0.0002", "0.001"],
+        "number_per_mm2": [""] * 3,
+        "mean_free_path": [""] * 3,
+    }
+    lines = [x for x in read_table(tmp_path / "statistics.csv") if x["phase"] == "fe"]
+    assert [[x[name] for name in names] for x in lines] == [wanted[x["quantity"]] for x in lines]
+    assert len(lines) == 9
+    book = openpyxl.load_workbook(tmp_path / "summary.xlsx")
+    header, *cells = book["Summary"].iter_rows(values_only=True)
+    of = header.index("quantity"), header.index(names[0])
+    found = {line[of[0]]: line[of[1] : of[1] + 3] for line in cells}
+    assert found["number_per_mm2"] == found["mean_free_path"] == (None, None, None)
+    assert found["area_fraction"] == (0.7, 0.0002, 0.001)
 
 
 def test_particle_tables_are_joined(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
@@ -150,29 +157,6 @@ def _pointed(cell: str) -> str:
     return pointed
 
 
-def test_the_workbook(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    write(tmp_path, rows)
-    book = openpyxl.load_workbook(tmp_path / "summary.xlsx")
-    assert book.sheetnames == ["Summary", "Particles", "Fields", "Sizes", "About"]
-    header, *lines = book["Summary"].iter_rows(values_only=True)
-    found = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in lines}
-    assert found["A", "Mg2Si"]["mean"] == pytest.approx(0.02)
-    assert found["A", "Mg2Si"]["validation_iou"] == 0.8
-    assert found["A", "aluminium matrix"]["validation_iou"] == "not stated"
-    assert found["B", "Mg2Si"]["ci95"] is None
-    assert book["Summary"].cell(2, header.index("mean") + 1).number_format == "0.000%"
-    assert book["Summary"].cell(2, header.index("ra_percent") + 1).number_format == "General"
-    fields = list(book["Fields"].iter_rows(values_only=True))
-    assert list(fields[0]) == COLUMNS
-    assert [line[0] for line in fields[1:]] == ["A/a.tif", "A/b.tif", "B/=c.tif"]
-    sizes = list(book["Sizes"].iter_rows(values_only=True))
-    assert len(sizes) == 1 + len(read_table(tmp_path / "sizes.csv"))
-    about = {line[0]: line[1] for line in book["About"].iter_rows(values_only=True)}
-    assert about["model_sha256"] == "0" * 64
-    assert "segmented area" in about["not in the interval"]
-    assert "Shape alone" in about["needle_shaped_..."]
-
-
 def test_the_same_fields_give_the_same_bytes(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     def content() -> dict[str, bytes]:
         return {name: (tmp_path / name).read_bytes() for name in JOINED_FILES}
@@ -221,17 +205,6 @@ def test_finding_writes_nothing(tmp_path: Path, rows: list[dict[str, Any]]) -> N
     found = joined(tmp_path).find(rows)
     assert sorted(tmp_path.rglob("*")) == before
     assert found == write(tmp_path, rows)
-
-
-def test_a_long_sheet_is_cut_and_says_so(
-    tmp_path: Path, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workbook, "MOST_ROWS", 2)
-    write(tmp_path, rows)
-    book = openpyxl.load_workbook(tmp_path / "summary.xlsx")
-    assert book["Fields"].max_row == 3
-    notes = [line[1] for line in book["About"].iter_rows(values_only=True) if line[0] == "note"]
-    assert "Fields: the first 2 of 3 rows; the CSV table holds all" in notes
 
 
 @pytest.mark.parametrize(
