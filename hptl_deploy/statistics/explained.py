@@ -62,12 +62,13 @@ EXPLAINED = (
     ),
     (
         "phase, al_..., mg2si_...",
-        "Summary has the phases' names, the other sheets the keys of the CSV tables.",
+        "A phase is its name with the key of the CSV tables in brackets; columns of Fields begin "
+        "with the key.",
     ),
     (
         "fraction",
-        "Cells hold 0 to 1, as the CSV tables do; those of areas and particles are shown in per "
-        "cent.",
+        "Area fractions and shares are 0 to 1 in all sheets, as in the CSV tables; only "
+        "ra_percent is in per cent.",
     ),
     ("um and px", "px stands where the pixel size is unknown; the two are never mixed."),
 )

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hptl_deploy.phases import Phase
 from hptl_deploy.statistics.explained import EXPLAINED
 from hptl_deploy.statistics.findings import Findings
 from hptl_deploy.statistics.lines import AREA_FRACTION, LINE_COLUMNS, Line
@@ -41,21 +42,27 @@ def write_workbook(
         workbook = Workbook(file, {"in_memory": True})
         workbook.set_properties({"title": "hptl-deploy", "created": _MADE})
         sheets = _Sheets(workbook)
-        sheets.add("Summary", LINE_COLUMNS, map(_summary, found.lines))
+        phases = {line.phase.key: line.phase for line in found.lines}
+
+        def named(one: Mapping[str, Any]) -> dict[str, Any]:
+            phase = phases.get(one["phase"])
+            return {**one, "phase": one["phase"] if phase is None else _named(phase)}
+
+        sheets.add("Summary", LINE_COLUMNS, (named(_summary(line)) for line in found.lines))
         if found.particles:
             names = [one.name for one in fields(ParticleLine)]
-            sheets.add("Particles", names, (line.to_json() for line in found.particles))
+            sheets.add("Particles", names, (named(line.to_json()) for line in found.particles))
         sheets.add("Fields", columns, rows)
         if found.classes:
             names = [one.name for one in fields(SizeClass)]
-            sheets.add("Sizes", names, map(asdict, found.classes))
+            sheets.add("Sizes", names, (named(asdict(one)) for one in found.classes))
         sheets.about(made_with, found.notes)
         workbook.close()
 
 
 def _summary(line: Line) -> dict[str, Any]:
-    """A phase by its name, and an error that is not known said to be so."""
-    row = line.to_json() | {"phase": line.phase.name}
+    """A line in which an error that is not known is said to be so."""
+    row = line.to_json()
     if line.quantity != AREA_FRACTION:
         return row
     return {
@@ -64,13 +71,18 @@ def _summary(line: Line) -> dict[str, Any]:
     }
 
 
+def _named(phase: Phase) -> str:
+    """The same in all sheets; the key is what columns of Fields begin with."""
+    return f"{phase.name} ({phase.key})"
+
+
 class _Sheets:
     """The workbook's sheets, and what has been left out of them."""
 
     def __init__(self, workbook: Workbook) -> None:
         self._workbook = workbook
         self._head: Format = workbook.add_format({"bold": True, "bottom": 1})
-        self._share: Format = workbook.add_format({"num_format": "0.000%"})
+        self._share: Format = workbook.add_format({"num_format": "0.00000"})
         self._wrap: Format = workbook.add_format({"text_wrap": True, "valign": "top"})
         self._cut: list[str] = []
 
@@ -121,12 +133,13 @@ _OF_FRACTION = frozenset(
      "validation_mean_absolute_area_error")
 )  # fmt: skip
 _SHARES = frozenset(
-    ("number_share", "area_share", "needle_shaped_by_number", "needle_shaped_by_area")
-)
+    ("number_share", "area_share", "under_10_px_area_share", "needle_shaped_by_number",
+     "needle_shaped_by_area")
+)  # fmt: skip
 
 
 def _is_share(row: Mapping[str, Any], column: str) -> bool:
-    """True for what is shown in %; the number in the cell stays the share, 0 to 1."""
+    """True for shares, 0 to 1: shown as such, as `unit` says, with five decimals."""
     return (
         column in _SHARES
         or column.endswith("_area_fraction")

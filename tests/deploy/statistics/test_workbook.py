@@ -28,17 +28,23 @@ def test_the_workbook(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     assert book.sheetnames == ["Summary", "Particles", "Fields", "Sizes", "About"]
     header, *lines = book["Summary"].iter_rows(values_only=True)
     found = {(line[0], line[1]): dict(zip(header, line, strict=True)) for line in lines}
-    assert found["A", "Mg2Si"]["mean"] == pytest.approx(0.02)
-    assert found["A", "Mg2Si"]["validation_iou"] == 0.8
-    assert found["A", "aluminium matrix"]["validation_iou"] == "not stated"
-    assert found["B", "Mg2Si"]["ci95"] is None
-    assert book["Summary"].cell(2, header.index("mean") + 1).number_format == "0.000%"
+    assert found["A", "Mg2Si (mg2si)"]["mean"] == pytest.approx(0.02)
+    assert found["A", "Mg2Si (mg2si)"]["validation_iou"] == 0.8
+    assert found["A", "aluminium matrix (al)"]["validation_iou"] == "not stated"
+    assert found["B", "Mg2Si (mg2si)"]["ci95"] is None
+    assert book["Summary"].cell(2, header.index("mean") + 1).number_format == "0.00000"
+    assert {line["unit"] for line in found.values()} == {"fraction"}
     assert book["Summary"].cell(2, header.index("ra_percent") + 1).number_format == "General"
     fields = list(book["Fields"].iter_rows(values_only=True))
     assert list(fields[0]) == COLUMNS
     assert [line[0] for line in fields[1:]] == ["A/a.tif", "A/b.tif", "B/=c.tif"]
     sizes = list(book["Sizes"].iter_rows(values_only=True))
     assert len(sizes) == 1 + len(read_table(tmp_path / "sizes.csv"))
+    assert {line[1] for name in ("Particles", "Sizes") for line in book[name].values} == {
+        "phase", "Fe-containing phase (fe)",
+    }  # fmt: skip
+    formats = {cell.number_format for sheet in book for line in sheet for cell in line}
+    assert formats == {"General", "0.00000"}
     about = {line[0]: line[1] for line in book["About"].iter_rows(values_only=True)}
     assert about["model_sha256"] == "0" * 64
     assert "segmented area" in about["not in the interval"]
