@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 ALL, TOP = "(all)", "(top)"
 """All fields of a run together, and those that lie in no sub-folder."""
 _UNLIKE = 2.0
-"""Times the pixels of the smallest field, from which on it is said that fields differ."""
+"""Times the pixels, or the real area, of the smallest, from which on fields are said to differ."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Sample:
     """What was measured, by column of fields.csv."""
     pixels: int
     """Width x height."""
+    area_mm2: float | None = None
+    """Area in the specimen; None where the pixel size is unknown."""
 
 
 @dataclass
@@ -78,13 +80,17 @@ class Samples:
         return [text]
 
     def _unlike(self) -> list[str]:
-        pixels = [sample.pixels for sample in self.samples]
-        if not pixels or max(pixels) <= _UNLIKE * min(pixels):
-            return []
-        return [
-            f"fields differ in size, {min(pixels) / 1e6:.3g} to {max(pixels) / 1e6:.3g} Mpx; each "
-            "counts the same"
+        """Pixels tell nothing of the real size where magnifications are mixed, so both count."""
+        measures = {
+            "Mpx": [sample.pixels / 1e6 for sample in self.samples],
+            "mm2": [s.area_mm2 for s in self.samples if s.area_mm2 is not None],
+        }
+        said = [
+            f"{min(sizes):.3g} to {max(sizes):.3g} {unit}"
+            for unit, sizes in measures.items()
+            if sizes and max(sizes) > _UNLIKE * min(sizes) * (1 + 1e-9)
         ]
+        return [f"fields differ in size, {' and '.join(said)}; each counts the same"][: len(said)]
 
     def _uncalibrated(self) -> list[str]:
         if not 0 < self.uncalibrated < len(self.samples):
@@ -122,10 +128,14 @@ def samples_of(rows: Iterable[Row], phases: Sequence[Phase]) -> Samples:
             found.mosaics += bool(measured)
         else:
             found.frames += len(measured)
-        found.samples += [
-            Sample(group, part, part["width_px"] * part["height_px"]) for part in measured
-        ]
+        found.samples += [_sample(group, part, row["pixel_size_um"]) for part in measured]
     return found
+
+
+def _sample(group: str, values: Row, pixel_size_um: float | None) -> Sample:
+    pixels = values["width_px"] * values["height_px"]
+    area = None if pixel_size_um is None else pixels * pixel_size_um**2 / 1e6
+    return Sample(group, values, pixels, area)
 
 
 def group_of(file: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,6 +105,32 @@ def test_fields_of_unlike_size_are_told() -> None:
         "fields differ in size, 0.0002 to 3 Mpx; each counts the same"
     ]
     assert samples_of(rows[:1] * 2, PAPER_PHASES).notes() == []
+
+
+def test_fields_of_unlike_magnification_are_told() -> None:
+    # 20 x 10 px of 0.5 um show 50 um2, of 0.8 um 128 um2; twice the area is not yet unlike.
+    def notes(*sizes: float | None, **more: int) -> list[str]:
+        rows = [row(f"{n}.tif") | {"pixel_size_um": size} for n, size in enumerate(sizes)]
+        return samples_of([rows[0] | more, *rows[1:]], PAPER_PHASES).notes()
+
+    assert notes(0.5, 0.5 * math.sqrt(2)) == []
+    assert notes(0.5, 0.8) == ["fields differ in size, 5e-05 to 0.000128 mm2; each counts the same"]
+    assert notes(0.5, 0.8, width_px=50) == [
+        "fields differ in size, 0.0002 to 0.0005 Mpx; each counts the same"
+    ]  # 125 and 128 um2
+    assert notes(0.8, 0.5, width_px=50) == [
+        "fields differ in size, 0.0002 to 0.0005 Mpx and 5e-05 to 0.00032 mm2; each counts the same"
+    ]
+    assert len(notes(0.5, None)) == 1  # only that a size is unknown
+
+
+def test_mosaics_have_the_real_size_of_their_parts() -> None:
+    rows = [
+        mosaic("m.tif", 0.1, 0.2) | {"pixel_size_um": 0.5},
+        mosaic("n.tif", 0.3) | {"pixel_size_um": 1.0},
+    ]
+    (said,) = (x for x in samples_of(rows, PAPER_PHASES).notes() if "differ" in x)
+    assert said.endswith(" mm2; each counts the same")
 
 
 def test_fields_without_a_pixel_size_are_told() -> None:
