@@ -31,11 +31,11 @@ def headline(findings: Findings) -> list[dict[str, Any]]:
     ]
 
 
-def unsure(findings: Findings) -> list[str]:
-    """Phases whose interval over all fields holds 0, but for those that were not found at all."""
+def unsure(findings: Findings, group: str = ALL) -> list[str]:
+    """Phases of `group` whose interval reaches below 0; those not found at all have none."""
     return [
         line.phase.name
-        for line in findings.area_fractions()
+        for line in findings.area_fractions(group)
         if line.estimate.ci95 is not None and line.estimate.ci95 > line.estimate.mean
     ]
 
@@ -49,6 +49,7 @@ def groups(findings: Findings) -> list[dict[str, Any]]:
             {
                 "name": group,
                 "fields": max(line.estimate.n for line in lines),
+                "unsure": unsure(findings, group),
                 "estimates": {line.phase.key: line.estimate for line in lines},
             }
         )

@@ -183,6 +183,24 @@ def test_an_interval_that_holds_nothing_is_said(tmp_path: Path) -> None:
     assert len([tag for tag, _ in page.tags if tag == "circle"]) == 4
 
 
+def test_folders_whose_interval_holds_nothing_are_said(tmp_path: Path) -> None:
+    # Of 0.1 and 1.0 %: t(0.975, 1) = 12.7, s / sqrt(2) = 0.45 %, so 0.55 +- 5.7 %. Folder b's
+    # 2.00 and 2.01 % give 2.005 +- 0.064 %; that of one field, c, has none.
+    rows = [
+        made_up_row("a/1.tif", 0.001, 0.02), made_up_row("a/2.tif", 0.01, 0.0201),
+        made_up_row("b/1.tif", 0.02, 0.02), made_up_row("b/2.tif", 0.0201, 0.0201),
+        made_up_row("c/1.tif", 0.02, 0.02),
+        made_up_row("d/1.tif", 0.001, 0.001), made_up_row("d/2.tif", 0.01, 0.01),
+    ]  # fmt: skip
+    page = page_of(write_made_up(tmp_path, rows))
+    text = " ".join(page.text.split())
+    assert (
+        "a: Mg2Si; d: Mg2Si, Fe-containing phase: the interval reaches below zero. With these"
+    ) in text.replace(" ;", ";").replace(" :", ":")
+    assert "b: " not in text
+    assert "c: " not in text
+
+
 def test_a_field_of_which_all_is_left_out_counts_nowhere(tmp_path: Path) -> None:
     nothing: dict[str, Any] = dict.fromkeys(
         ("al_area_fraction", "mg2si_area_fraction", "fe_area_fraction", "mean_confidence")
