@@ -52,7 +52,7 @@ def of_tiff(path: Path) -> float:
         assert page.tags["ResolutionUnit"].value == 3  # centimetres
         across, down = (page.tags[name].value for name in ("XResolution", "YResolution"))
         assert across == down
-        return 1e4 * across[1] / across[0]
+        return float(1e4 * across[1] / across[0])
 
 
 def of_jpeg(path: Path) -> float:
