@@ -48,13 +48,13 @@ def is_data_set(root: Path) -> bool:
     )
 
 
-def labels_folder(root: Path) -> str:
-    """What the sub-folder of a data set's labels is called, `labels` where it does not say."""
+def labels_folder(root: Path) -> Path:
+    """Where a data set's labels lie, `labels` where it does not say."""
     try:
         named = tomllib.loads((root / DATA_SET_FILE).read_text(encoding="utf-8-sig")).get("labels")
     except (OSError, ValueError):  # no description, or none that can be read
         named = None
-    return named if isinstance(named, str) else "labels"
+    return root / (named if isinstance(named, str) else "labels")
 
 
 def read_description(root: Path, problems: list[str], notes: list[str]) -> dict[str, Any]:

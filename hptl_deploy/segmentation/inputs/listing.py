@@ -203,12 +203,16 @@ class Walk:
                     self._fail(path, f"cannot be looked at ({exc.strerror or exc})")
 
     def _leave_labels(self, folder: Path, found: dict[str, os.DirEntry[str]]) -> None:
-        """Take the labels of a data set below the input out of what was `found` in its folder."""
-        if DATA_SET_FILE in found or {"images", "labels"} <= found.keys():
+        """Count the labels of a data set below the input, if `found` in it, as walked already."""
+        # Most folders have neither, and are not asked what else they are.
+        if not {DATA_SET_FILE, "labels"}.isdisjoint(found) and is_data_set(folder):
             labels = labels_folder(folder)
-            if found.pop(labels, None) is not None:
+            if labels.is_dir():
+                self._seen.add(os.path.realpath(labels))
+                within = labels.is_relative_to(folder)
+                name = labels.relative_to(folder).as_posix() if within else labels
                 self.listing.notes.append(
-                    f"{folder} is a data set: its labels, {labels}, are not segmented"
+                    f"{folder} is a data set: its labels, {name}, are not segmented"
                 )
 
     def _entries(self, folder: Path) -> dict[str, os.DirEntry[str]]:

@@ -156,14 +156,22 @@ def test_labels_of_data_sets_in_sub_folders_are_no_micrographs(tmp_path: Path) -
     touch(source / "one" / "images" / "a.tif", source / "one" / "labels" / "a.png")
     touch(source / "two" / "shots" / "b.tif", source / "two" / "truth" / "b.png")
     (source / "two" / "dataset.toml").write_text('images = "shots"\nlabels = "truth"\n')
+    touch(source / "deep" / "shots" / "e.tif", source / "deep" / "by" / "hand" / "e.png")
+    (source / "deep" / "dataset.toml").write_text('images = "shots"\nlabels = "./by/hand/"\n')
     touch(source / "broken" / "labels" / "c.png", source / "broken" / "c.tif")
     (source / "broken" / "dataset.toml").write_text("images = ")
     touch(source / "three" / "labels" / "d.png")  # a folder of that name, and no data set
     listing = list_inputs(source, tmp_path / "out")
     assert listing.names == [
-        "broken/c.tif", "one/images/a.tif", "three/labels/d.png", "two/shots/b.tif",
+        "broken/c.tif", "deep/shots/e.tif", "one/images/a.tif", "three/labels/d.png",
+        "two/shots/b.tif",
     ]  # fmt: skip
     assert sorted(listing.notes) == [
         f"{source / folder} is a data set: its labels, {labels}, are not segmented"
-        for folder, labels in (("broken", "labels"), ("one", "labels"), ("two", "truth"))
+        for folder, labels in (
+            ("broken", "labels"),
+            ("deep", "by/hand"),
+            ("one", "labels"),
+            ("two", "truth"),
+        )
     ]
