@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,26 @@ if TYPE_CHECKING:
 
 # Pixels looked at once: places of noise take 30 times its pixels' room.
 _PIECE = 1 << 20
+
+
+class Stretches(Protocol):
+    """Runs of any kind, R in scan order, as far as it matters where they lie and of what phase."""
+
+    @property
+    def row(self) -> NDArray[np.int32]:
+        """[R]."""
+
+    @property
+    def start(self) -> NDArray[np.int32]:
+        """[R]."""
+
+    @property
+    def end(self) -> NDArray[np.int32]:
+        """[R]."""
+
+    @property
+    def phase(self) -> NDArray[np.uint8]:
+        """[R]."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,35 @@ class Runs:
     """[R], from 0; particles are numbered in scan order of their first run."""
     count: int
     """Number of particles."""
+
+    def at(self, places: NDArray[Any] | slice) -> Runs:
+        """Those at `places`, a mask, indices that ascend or a slice; `count` stays."""
+        return Runs(
+            self.row[places],
+            self.start[places],
+            self.end[places],
+            self.phase[places],
+            self.particle[places],
+            self.count,
+        )
+
+    @staticmethod
+    def together(one: Runs, other: Runs) -> Runs:
+        """Both; `other` begins below `one`, and its `count` is that of both."""
+        return Runs(
+            np.concatenate([one.row, other.row]),
+            np.concatenate([one.start, other.start]),
+            np.concatenate([one.end, other.end]),
+            np.concatenate([one.phase, other.phase]),
+            np.concatenate([one.particle, other.particle]),
+            other.count,
+        )
+
+    @staticmethod
+    def none() -> Runs:
+        """R = 0."""
+        places = np.empty(0, np.int32)
+        return Runs(places, places, places, np.empty(0, np.uint8), places, 0)
 
 
 @dataclass(frozen=True)
@@ -147,24 +196,39 @@ Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 
 def joined(runs: RowRuns) -> tuple[NDArray[np.int32], int, Pairs]:
     """Particle [R] of every run, their number, and the pairs (upper, lower) of runs that touch."""
+    pairs = of_one_phase(runs, runs)
+    number, first = connected(pairs, len(runs))
+    return number, len(first), pairs
+
+
+def connected(pairs: Pairs, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Number [N] of each of `count` pieces of which `pairs` belong together, and the first of each.
+
+    What belongs together is numbered from 0 in the order of its first pieces [M].
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    upper, lower = touching(runs, runs, 1)
-    same = runs.phase[upper] == runs.phase[lower]
-    upper, lower = upper[same], lower[same]
-    if not len(runs):
-        return np.empty(0, np.int32), 0, (upper, lower)
-    graph = coo_array((np.ones(len(upper), np.bool_), (upper, lower)), (len(runs), len(runs)))
-    count, label = connected_components(graph, directed=False)
-    first = np.empty(count, np.int64)
-    first[label[::-1]] = np.arange(len(runs))[::-1]  # of several, the last that is assigned stays
-    number = np.empty(count, np.int32)
-    number[np.argsort(first)] = np.arange(count, dtype=np.int32)
-    return number[label], int(count), (upper, lower)
+    if not count:
+        return np.empty(0, np.int32), np.empty(0, np.int64)
+    graph = coo_array((np.ones(len(pairs[0]), np.bool_), pairs), (count, count))
+    found, label = connected_components(graph, directed=False)
+    first = np.empty(found, np.int64)
+    first[label[::-1]] = np.arange(count)[::-1]  # of several, the last that is assigned stays
+    order = np.argsort(first)
+    number = np.empty(found, np.int32)
+    number[order] = np.arange(found, dtype=np.int32)
+    return number[label], first[order]
 
 
-def touching(one: RowRuns, other: RowRuns, down: int) -> Pairs:
+def of_one_phase(one: Stretches, other: Stretches) -> Pairs:
+    """Runs of `one`, and those of `other` a row below, that touch and are of the same phase."""
+    upper, lower = touching(one, other, 1)
+    same = one.phase[upper] == other.phase[lower]
+    return upper[same], lower[same]
+
+
+def touching(one: Stretches, other: Stretches, down: int) -> Pairs:
     """Runs of `one` and runs of `other`, `down` rows below, that share a side or a corner.
 
     Of any phases; with `down` 0 they share a side of the pixels at their ends.
@@ -177,7 +241,7 @@ def touching(one: RowRuns, other: RowRuns, down: int) -> Pairs:
     first = np.searchsorted(places + other.end, place + one.start, side="left")
     behind = np.searchsorted(places + other.start, place + one.end, side="right")
     number = behind - first
-    mine = np.repeat(np.arange(len(one)), number)
+    mine = np.repeat(np.arange(len(one.row)), number)
     offset = np.arange(len(mine)) - np.repeat(np.cumsum(number) - number, number)
     return mine, np.repeat(first, number) + offset
 

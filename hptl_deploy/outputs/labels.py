@@ -8,12 +8,13 @@ more than 65535 particles; ImageJ shows 32-bit integers as floating point, which
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hptl_deploy.measurement.runs import Runs, label_image
+from hptl_deploy.measurement.runs import label_image
 from hptl_deploy.outputs.numbering import Numbered
 from hptl_deploy.segmentation.classmap import write_map
 from hptl_deploy.segmentation.mosaics.band import TILE
@@ -53,14 +54,8 @@ def _strips(particles: Numbered, dtype: type[np.unsignedinteger[Any]]) -> Iterat
         for top in range(0, height, TILE):
             bottom = min(top + TILE, height)
             first, behind = np.searchsorted(runs.row, [top, bottom])  # in scan order
-            strip = Runs(
-                runs.row[first:behind] - np.int32(top),
-                runs.start[first:behind],
-                runs.end[first:behind],
-                runs.phase[first:behind],
-                runs.particle[first:behind],
-                runs.count,
-            )
+            strip = runs.at(slice(first, behind))
+            strip = replace(strip, row=strip.row - np.int32(top))
             yield label_image(strip, (bottom - top, particles.shape[1])).astype(dtype, copy=False)
 
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from hptl_deploy.measurement.runs import RowRuns, Runs, runs_of, touching
+from hptl_deploy.measurement.runs import Runs, connected, of_one_phase, runs_of
 from hptl_deploy.segmentation.mosaics.band import BandedRows
 
 if TYPE_CHECKING:
@@ -63,17 +61,17 @@ class Numbered:
     def groups(self) -> Iterator[Group]:
         """All particles, each when its last row has come."""
         top, page = 0, self.shape[0]
-        waiting = _none()
+        waiting = Runs.none()
         for height, band in self.bands():
             below = replace(band, row=band.row + np.int32(top))
             top += height
-            runs = _together(waiting, below)
+            runs = Runs.together(waiting, below)
             grows = np.zeros(self.count, np.bool_)
             if top < page:
                 grows[runs.particle[runs.row == top - 1]] = True
             waits = grows[runs.particle]
-            waiting = _at(runs, waits)
-            yield from _groups(_at(runs, ~waits))
+            waiting = runs.at(waits)
+            yield from _groups(runs.at(~waits))
 
     def _local(self) -> Iterator[tuple[int, Runs]]:
         """Rows of every band, and its runs as if it were a page."""
@@ -90,16 +88,18 @@ class Numbered:
         """Number of every particle of every band, and where each band's begin among them."""
         first: list[int] = []
         joints: list[NDArray[np.int64]] = [np.empty((2, 0), np.int64)]
-        count, above, ids = 0, _none(), np.empty(0, np.int64)
+        count, above, ids = 0, Runs.none(), np.empty(0, np.int64)
         for height, runs in self._local():
             top, last = runs.row == 0, runs.row == height - 1
-            upper, lower = touching_runs(above, _at(runs, top))
+            upper, lower = of_one_phase(above, runs.at(top))
             joints.append(np.stack([ids[upper], count + runs.particle[top][lower]]))
-            above = replace(_at(runs, last), row=np.full(int(last.sum()), -1, np.int32))
+            above = replace(runs.at(last), row=np.full(int(last.sum()), -1, np.int32))
             ids = count + runs.particle[last].astype(np.int64)
             first.append(count)
             count += runs.count
-        return _joined(np.concatenate(joints, axis=1), count), first
+        upper, lower = np.concatenate(joints, axis=1)
+        # Pieces are in scan order already, band by band.
+        return connected((upper, lower), count)[0], first
 
 
 def _groups(runs: Runs) -> Iterator[Group]:
@@ -112,57 +112,4 @@ def _groups(runs: Runs) -> Iterator[Group]:
         first = int(np.argmax(share == one))
         particle = (place[within] - first).astype(np.int32)
         chosen = numbers[share == one]
-        yield Group(replace(_at(runs, within), particle=particle, count=len(chosen)), chosen)
-
-
-def touching_runs(one: Runs, other: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of runs of one phase, and of those a row below, that share a side or a corner."""
-    upper, lower = touching(_plain(one), _plain(other), 1)
-    same = one.phase[upper] == other.phase[lower]
-    return upper[same], lower[same]
-
-
-def _plain(runs: Runs) -> RowRuns:
-    sure = np.zeros(len(runs.row), np.uint32)
-    return RowRuns(runs.row, runs.start, runs.end, runs.phase, sure)
-
-
-def _joined(pairs: NDArray[np.int64], count: int) -> NDArray[np.int32]:
-    """Numbers of `count` pieces of which `pairs` [2, P] belong together, by their first pieces.
-
-    Pieces are in scan order already, band by band.
-    """
-    if not count:
-        return np.empty(0, np.int32)
-    graph = coo_array((np.ones(pairs.shape[1], np.bool_), tuple(pairs)), (count, count))
-    _, label = connected_components(graph, directed=False)
-    _, first, place = np.unique(label, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first)).astype(np.int32)[place]
-
-
-def _none() -> Runs:
-    places = np.empty(0, np.int32)
-    return Runs(places, places, places, np.empty(0, np.uint8), places, 0)
-
-
-def _at(runs: Runs, places: NDArray[np.bool_]) -> Runs:
-    return Runs(
-        runs.row[places],
-        runs.start[places],
-        runs.end[places],
-        runs.phase[places],
-        runs.particle[places],
-        runs.count,
-    )
-
-
-def _together(one: Runs, other: Runs) -> Runs:
-    """Both; `other` begins below `one`."""
-    return Runs(
-        np.concatenate([one.row, other.row]),
-        np.concatenate([one.start, other.start]),
-        np.concatenate([one.end, other.end]),
-        np.concatenate([one.phase, other.phase]),
-        np.concatenate([one.particle, other.particle]),
-        other.count,
-    )
+        yield Group(replace(runs.at(within), particle=particle, count=len(chosen)), chosen)

@@ -22,11 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from hptl_deploy.measurement.runs import Runs
-from hptl_deploy.outputs.numbering import Numbered, touching_runs
+from hptl_deploy.measurement.runs import Runs, connected, of_one_phase
+from hptl_deploy.outputs.numbering import Numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,16 +157,13 @@ def _parts(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
 
     Two runs of neighbouring rows hang together through sides where they share a column.
     """
-    number = len(runs.row)
-    upper, lower = touching_runs(runs, runs)
+    upper, lower = of_one_phase(runs, runs)
     side = (runs.start[lower] < runs.end[upper]) & (runs.start[upper] < runs.end[lower])
-    joints = (np.ones(int(side.sum()), np.bool_), (upper[side], lower[side]))
-    _, label = connected_components(coo_array(joints, (number, number)), directed=False)
-    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
-    order = np.lexsort((first, runs.particle[first]))
+    number, first = connected((upper[side], lower[side]), len(runs.row))
+    order = np.argsort(runs.particle[first], kind="stable")  # parts come by their first runs
     rank = np.empty(len(first), np.int64)
     rank[order] = np.arange(len(first))
-    return rank[inverse], runs.particle[first[order]]
+    return rank[number], runs.particle[first[order]]
 
 
 def _rings(following: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
