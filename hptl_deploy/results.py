@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 TOOL = "hptl-deploy segment"
 """Marks a run.json as ours, and its folder as results."""
@@ -26,6 +27,9 @@ REPORT_FILE = "report.html"
 OVERVIEW_FILES = (*JOINED_FILES, REPORT_FILE)
 """What speaks of all fields; removed before fields.csv changes, or it would be outdated."""
 
+WHICH_FOLDER = "Name the results folder, which is INPUT-segmented where --out did not say otherwise"
+"""What to do where a folder is none."""
+
 SHARDS_FOLDER = "shards"
 """Below a results folder: one folder for each shard, `<number>-of-<count>`, until it is merged."""
 _SHARD_HOME = re.compile(r"([1-9][0-9]*)-of-([1-9][0-9]*)")
@@ -38,6 +42,11 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) and document.get("tool") == TOOL else None
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """True for what can be written as digits; not for NaN, infinity and truth values."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def table(document: Mapping[str, Any], name: str) -> dict[str, Any]:

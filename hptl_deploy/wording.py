@@ -30,6 +30,11 @@ def one_line(text: str, most: int = 200) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
+def counted(number: int, what: str) -> str:
+    """`1 field`, `2 fields`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def shown_value(value: object, most: int = 60) -> str:
     """A value as Python writes it, cut to `most` characters."""
     if isinstance(value, list | dict) and len(value) > most:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hptl_deploy.cli.output import Output
+from hptl_deploy.wording import counted
 
 if TYPE_CHECKING:
     from hptl_deploy.statistics.findings import Findings
@@ -34,7 +35,7 @@ def show_findings(findings: Findings, sink: Output) -> None:
 def _show_fractions(together: Sequence[Line], sink: Output) -> None:
     count = together[0].estimate.n
     sink.table(
-        f"area fraction in %, {count} field{'' if count == 1 else 's'}",
+        f"area fraction in %, {counted(count, 'field')}",
         [
             "phase", "mean", "s", "95 % CI +-", "%RA", "fields for 10 %RA",
             "model's IoU", "its error, % points",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hptl_deploy.report.reading import Results
-from hptl_deploy.report.words import is_number
-from hptl_deploy.results import table
+from hptl_deploy.results import is_number, table
 
 
 @dataclass(frozen=True)

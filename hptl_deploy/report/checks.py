@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hptl_deploy.report.reading import Row
-from hptl_deploy.report.words import is_number
+from hptl_deploy.results import is_number
 
 _NAMED = 6
 """Fields that are named for each flag; fields.csv has all."""

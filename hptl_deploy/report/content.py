@@ -26,6 +26,7 @@ from hptl_deploy.report.reading import Results
 from hptl_deploy.report.words import percent
 from hptl_deploy.segmentation.shards.checks import command
 from hptl_deploy.statistics.lines import Line
+from hptl_deploy.wording import counted
 
 ROWS_SHOWN, FAILURES_SHOWN = 300, 100
 """Of the tables of fields and of failures; fields.csv and failures.csv have all."""
@@ -105,7 +106,7 @@ def citation(results: Results) -> str:
 
 def _cited(line: Line) -> str:
     found = line.estimate
-    fields = f"{found.n} field{'' if found.n == 1 else 's'}"
+    fields = counted(found.n, "field")
     if found.ci95 is None:
         return f"{line.phase.name} {percent(found.mean)} % ({fields}, no interval)"
     return (

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hptl_deploy.phases import Phase
-from hptl_deploy.report.charts import css
+from hptl_deploy.report.figures import phase_document
 from hptl_deploy.report.reading import Results, tables
-from hptl_deploy.report.words import is_number
-from hptl_deploy.results import table
+from hptl_deploy.results import is_number, table
 
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
@@ -80,9 +79,7 @@ def scores(phases: Sequence[Phase], validation: Mapping[str, Any]) -> list[dict[
         bias = (seen - true) / true if is_number(true) and is_number(seen) and true > 0 else None
         found.append(
             {
-                "key": phase.key,
-                "name": phase.name,
-                "css": css(phase.colour),
+                **phase_document(phase),
                 "iou": one.get("iou"),
                 "true": true,
                 "found": seen,

@@ -14,15 +14,13 @@ from typing import Any
 from hptl_deploy.csv_text import read_table
 from hptl_deploy.errors import InputError, ResultsError
 from hptl_deploy.phases import Phase, phases_from_json
-from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, read_run, shard_homes, table
+from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, WHICH_FOLDER, read_run, shard_homes, table
 from hptl_deploy.segmentation.ledger import LEDGER_FILE, Entry, read_entries
 from hptl_deploy.segmentation.tables import FAILURES_FILE
 from hptl_deploy.statistics.findings import Findings
 from hptl_deploy.statistics.joined import JoinedTables
 
 Row = dict[str, Any]
-
-_WHICH = "Name the results folder, which is INPUT-segmented where --out did not say otherwise"
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def read_results(folder: Path, findings: Findings | None = None) -> Results:
             if folder.is_dir()
             else "is not a folder"
         )
-        raise ResultsError(f"{folder}: {found}, so there is nothing to report", hint=_WHICH)
+        raise ResultsError(f"{folder}: {found}, so there is nothing to report", hint=WHICH_FOLDER)
     where = str(folder / RUN_FILE)
     try:
         phases = phases_from_json(run.get("phases"), where)

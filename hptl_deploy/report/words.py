@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import TypeGuard
 
+from hptl_deploy.results import is_number
 from hptl_deploy.wording import printable
 
 UNKNOWN = "\N{EN DASH}"
 """Stands for what is not known."""
 _THIN = "\N{NARROW NO-BREAK SPACE}"
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """True for what can be written as digits; not for NaN, infinity and truth values."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: object, digits: int = 0) -> str:

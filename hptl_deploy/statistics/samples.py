@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hptl_deploy.phases import Phase
+from hptl_deploy.wording import counted
 
 Row = Mapping[str, Any]
 """A row of fields.csv as the ledger keeps it."""
@@ -64,7 +65,7 @@ class Samples:
     def notes(self) -> list[str]:
         """What a reader of the figures must know, in sentences."""
         lacking = [
-            f"{_count(pages, 'page')} without figures of particles: {why}"
+            f"{counted(pages, 'page')} without figures of particles: {why}"
             for why, pages in self.without_particles.items()
         ]
         said = [*self._mixed(), *self._unlike(), *self._uncalibrated()]
@@ -74,9 +75,9 @@ class Samples:
         if not self.mosaics:
             return []
         parts = len(self.samples) - self.frames
-        text = f"{_count(self.mosaics, 'mosaic')} divided into {_count(parts, 'field')}"
+        text = f"{counted(self.mosaics, 'mosaic')} divided into {counted(parts, 'field')}"
         if self.frames:
-            text = f"{_count(self.frames, 'single frame')} and {text}; each counts the same"
+            text = f"{counted(self.frames, 'single frame')} and {text}; each counts the same"
         return [text]
 
     def _unlike(self) -> list[str]:
@@ -105,7 +106,7 @@ class Samples:
             return []
         those = "it" if self.unmeasured == 1 else "each"
         return [
-            f"{_count(self.unmeasured, 'field')} not counted, because all of {those} is left out"
+            f"{counted(self.unmeasured, 'field')} not counted, because all of {those} is left out"
         ]
 
 
@@ -167,9 +168,5 @@ def fraction(phase: Phase) -> str:
 
 
 def _is_measured(values: Row, phases: Sequence[Phase]) -> bool:
-    """Fractions sum up to 1, but where no pixel is some phase: there all are 0."""
+    """Fractions sum up to 1, but where no pixel is some phase: there all are None."""
     return any(values[fraction(phase)] for phase in phases)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -6,12 +6,12 @@ found is from what is there, only a comparison with labelled micrographs can say
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hptl_deploy.phases import Phase
+from hptl_deploy.results import is_number
 
 NOT_STATED = "not stated"
 
@@ -66,6 +66,4 @@ def _validation(entry: Mapping[str, Any]) -> Validation:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if is_number(value) else None

@@ -22,7 +22,14 @@ from hptl_deploy.csv_text import read_table
 from hptl_deploy.errors import InputError, ResultsError
 from hptl_deploy.files import remove_leftovers, write_json
 from hptl_deploy.report.writing import report_after_run
-from hptl_deploy.results import REPORT_FILE, RUN_FILE, SHARDS_FOLDER, read_run, shard_homes
+from hptl_deploy.results import (
+    REPORT_FILE,
+    RUN_FILE,
+    SHARDS_FOLDER,
+    WHICH_FOLDER,
+    read_run,
+    shard_homes,
+)
 from hptl_deploy.segmentation.inputs.listing import Failure, Listing, list_inputs
 from hptl_deploy.segmentation.ledger import (
     LEDGER_FILE,
@@ -79,7 +86,7 @@ def merge(out: Path, sink: Sink | None = None, *, report: bool = True) -> Merged
 
 def _merged(out: Path, sink: Sink) -> Merged:
     if not out.is_dir():
-        raise ResultsError(f"{out}: is not a folder", hint=_WHICH)
+        raise ResultsError(f"{out}: is not a folder", hint=WHICH_FOLDER)
     if not _homes(out):
         return _merged_before(out)
     with Ledger(out) as ledger:
@@ -96,9 +103,6 @@ def _merged(out: Path, sink: Sink) -> Merged:
         merged = _Merge(out, parts, entries, ledger, sink).go(homes)
         _retire(out)
         return merged
-
-
-_WHICH = "Name the results folder, which is INPUT-segmented where --out did not say otherwise"
 
 
 def _homes(out: Path) -> dict[Shard, Path]:
@@ -128,7 +132,8 @@ def _merged_before(out: Path) -> Merged:
     run = read_run(out)
     if run is None:
         raise ResultsError(
-            f"{out}: holds no shards (looked for {SHARDS_FOLDER}/1-of-8 and the like)", hint=_WHICH
+            f"{out}: holds no shards (looked for {SHARDS_FOLDER}/1-of-8 and the like)",
+            hint=WHICH_FOLDER,
         )
     if "shards" not in run or "results" not in run:
         raise ResultsError(
