@@ -82,6 +82,14 @@ def from_sizes(x_um: float, y_um: float, source: str) -> Calibration:
     return Calibration(x_um, source)
 
 
+def from_computed(x_um: float, y_um: float, source: str) -> Calibration:
+    """`from_sizes` of what was worked out from what is stated.
+
+    0.25 um instead of 0.24999999999999997, which nobody meant.
+    """
+    return from_sizes(float(f"{x_um:.12g}"), float(f"{y_um:.12g}"), source)
+
+
 def from_density(
     x: float, y: float, unit_um: float, source: str, *, of_devices: bool = True
 ) -> Calibration | None:

@@ -48,10 +48,7 @@ def _calibration(root: ElementTree.Element) -> Calibration:
     y = metres.get("Y", x)
     if x == y == 0:  # as it is written where nobody has calibrated
         return UNCALIBRATED
-    # 1e-12 um are no size, but 0.25 instead of 0.24999999999999997 is what was meant.
-    return calibrations.from_sizes(
-        float(f"{x * _UM_PER_METRE:.12g}"), float(f"{y * _UM_PER_METRE:.12g}"), "CZI"
-    )
+    return calibrations.from_computed(x * _UM_PER_METRE, y * _UM_PER_METRE, "CZI")
 
 
 def _depths(root: ElementTree.Element) -> tuple[int | None, ...]:

@@ -183,8 +183,8 @@ def _calibration(columns: Element, rows: Element) -> Calibration:
             return UNCALIBRATED
         if unit is None:
             return Calibration(None, f"LIF: the unit {axis.get('Unit', '')[:20]!r} is unknown")
-        sizes.append(float(f"{length * unit / steps:.12g}"))
-    return calibrations.from_sizes(sizes[0], sizes[1], "LIF")
+        sizes.append(length * unit / steps)
+    return calibrations.from_computed(sizes[0], sizes[1], "LIF")
 
 
 def _number(name: str, element: Element, attribute: str) -> int:

@@ -225,4 +225,4 @@ def _calibration(metadata: dict[str, Any]) -> Calibration:
         return UNCALIBRATED
     # Of the height of a pixel to its width, or the other way round: it has to be 1.
     ratio = aspect if isinstance(aspect, float) and aspect > 0 else 1.0
-    return calibrations.from_sizes(float(f"{size:.12g}"), float(f"{size * ratio:.12g}"), "ND2")
+    return calibrations.from_computed(size, size * ratio, "ND2")

@@ -48,7 +48,7 @@ def _zeiss(page: TiffPage, largest: int) -> Calibration | None:
             factor = calibrations.unit_um(unit)
             if factor is None:
                 return Calibration(None, f"{_ZEISS}: the unit {unit[:20]!r} is unknown")
-            return _from_sizes(size * factor, size * factor, _ZEISS)
+            return calibrations.from_computed(size * factor, size * factor, _ZEISS)
         case _:
             return Calibration(None, f"{_ZEISS}: the pixel size cannot be understood")
 
@@ -64,14 +64,16 @@ def _fei(page: TiffPage, largest: int) -> Calibration | None:
         match fields.get("Image"):
             case {"ResolutionX": int(columns)} if columns != page.imagewidth:
                 return _resized(_FEI, str(columns), page)
-        return _from_sizes(width * _UM_PER_METRE, height * _UM_PER_METRE, _FEI)
+        return calibrations.from_computed(width * _UM_PER_METRE, height * _UM_PER_METRE, _FEI)
     return None
 
 
 def _olympus(page: TiffPage, largest: int) -> Calibration | None:
     match _fields(page, _OLYMPUS_TAG, largest):
         case {"pixelsizex": float(width), "pixelsizey": float(height)} if width or height:
-            return _from_sizes(width * _UM_PER_METRE, height * _UM_PER_METRE, _OLYMPUS)
+            return calibrations.from_computed(
+                width * _UM_PER_METRE, height * _UM_PER_METRE, _OLYMPUS
+            )
         case _:
             return None
 
@@ -81,11 +83,6 @@ def _resized(source: str, columns: str, page: TiffPage) -> Calibration:
     return Calibration(
         None, f"{source}: stated for {columns[:20]} columns, the picture has {page.imagewidth}"
     )
-
-
-def _from_sizes(width_um: float, height_um: float, source: str) -> Calibration:
-    """0.25 um instead of 0.24999999999999997, which nobody meant."""
-    return calibrations.from_sizes(float(f"{width_um:.12g}"), float(f"{height_um:.12g}"), source)
 
 
 def _fields(page: TiffPage, code: int, largest: int) -> dict[str, Any]:
