@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from hptl_deploy.errors import MicrographError
-from hptl_deploy.left_out.gaps import gaps_between
 from hptl_deploy.micrographs import limits
 from hptl_deploy.micrographs.czi_directory import Tile, check_tile, read_directory
 from hptl_deploy.micrographs.czi_metadata import CziMetadata, parse
 from hptl_deploy.micrographs.decoded import DecodedMicrograph, DecodedPage
+from hptl_deploy.micrographs.gaps import gaps_between
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:

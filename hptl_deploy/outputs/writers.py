@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.measurement.particles import Particles
@@ -20,15 +19,12 @@ from hptl_deploy.outputs.ome_zarr import (
     write_confidence_zarr,
 )
 from hptl_deploy.outputs.rois import write_rois
-from hptl_deploy.segmentation.items import Solved
+from hptl_deploy.segmentation.items import Outputs, Solved
 from hptl_deploy.segmentation.mosaics.band import BandedRows
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaic
 
 if TYPE_CHECKING:
     from hptl_deploy.phases import Phase
-
-Outputs = dict[str, Callable[[Path], None]]
-"""What writes each result, by its name below the out folder."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hptl_deploy.errors import HptlError
@@ -16,6 +18,9 @@ from hptl_deploy.tiling import FramePlan, Region
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Outputs = dict[str, Callable[[Path], None]]
+"""What writes each result, by its name below the out folder."""
 
 
 @dataclass

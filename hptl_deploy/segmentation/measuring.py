@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hptl_deploy import __version__
@@ -19,7 +17,7 @@ from hptl_deploy.model import Model
 from hptl_deploy.phases import Phase
 from hptl_deploy.quality.judging import NOISE, Figures
 from hptl_deploy.quality.row import quality_row
-from hptl_deploy.segmentation.items import PageOf
+from hptl_deploy.segmentation.items import Outputs, PageOf
 
 PARTICLES_ENDING = "_particles.parquet"
 
@@ -49,7 +47,7 @@ def particle_writers(
     base: str,
     phases: tuple[Phase, ...],
     about: dict[str, Any],
-) -> dict[str, Callable[[Path], None]]:
+) -> Outputs:
     """What writes the table of particles, by name; nothing where they are not measured."""
     if found is None:
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,16 @@ from hptl_deploy.segmentation.books import Books
 from hptl_deploy.segmentation.classmap import describe, write_class_map, write_confidence
 from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.inputs.naming import page_base
-from hptl_deploy.segmentation.items import Failed, Job, Kept, PageOf, Skipped, Solved, reason
+from hptl_deploy.segmentation.items import (
+    Failed,
+    Job,
+    Kept,
+    Outputs,
+    PageOf,
+    Skipped,
+    Solved,
+    reason,
+)
 from hptl_deploy.segmentation.measuring import Measures, particle_writers, row_of
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaic, Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
@@ -38,9 +47,6 @@ Written = Solved | Kept | Skipped | Failed
 
 _FULL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """Nothing can be written any more: no space, no right to write, nothing left of one's share."""
-
-Outputs = dict[str, Callable[[Path], None]]
-"""What writes each result, by its name below the out folder."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,9 @@ class Writer:
         writers = self._writers(solved, base, about)
         writers |= particle_writers(found, of, base, phases, about)
         statistics = self.engine.model.card.training_statistics
-        seen = frame.seen.pixels if frame.rescaled is not None else None
+        seen = None if frame.rescaled is None else frame.rescaled.pixels
         figures = figures_of(frame.pixels, solved.classes, solved.confidence, statistics, seen)
-        outputs = self._write(writers | self._further(of, found, solved))
+        outputs = self._write(writers | self._further(base, about, found, solved))
         self._enter(of, outputs, Measures(measured, left_out, figures, found))
 
     def _left_out(self, of: PageOf, pixels: NDArray[np.uint8] | None = None) -> LeftOut:
@@ -151,7 +157,7 @@ class Writer:
             figures = banded_figures(mosaic.counts())
             found, grid = mosaic.measured.particles(), mosaic.measured.fields()
             writers |= particle_writers(found, of, base, phases, about)
-            outputs = self._write(writers | self._further(of, found, mosaic))
+            outputs = self._write(writers | self._further(base, about, found, mosaic))
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
@@ -194,7 +200,13 @@ class Writer:
             )
         return writers
 
-    def _further(self, of: PageOf, found: PageParticles | None, source: Solved | Mosaic) -> Outputs:
+    def _further(
+        self,
+        base: str,
+        about: dict[str, Any],
+        found: PageParticles | None,
+        source: Solved | Mosaic,
+    ) -> Outputs:
         """The formats of --also."""
         if not self.options.also:
             return {}
@@ -203,8 +215,7 @@ class Writer:
         page = maps_of(source, confidence=self.options.confidence)
         noise = self.options.particles and found is None
         particles = None if found is None else found.particles
-        base, phases, about = self._base(of), self.engine.model.card.phases, self._about(of)
-        also = self.options.also
+        also, phases = self.options.also, self.engine.model.card.phases
         return further_writers(also, base, page, phases, about, particles, noise=noise)
 
     def _write(self, writers: Outputs) -> dict[str, int]:

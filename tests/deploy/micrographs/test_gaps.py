@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hptl_deploy.left_out.gaps import gaps_between
+from hptl_deploy.micrographs.gaps import gaps_between
 from hptl_deploy.tiling import Region
 
 HEIGHT, WIDTH = 23, 31
