@@ -24,7 +24,7 @@ from hptl_deploy.report.model import model_section
 from hptl_deploy.report.pictures import pictures
 from hptl_deploy.report.reading import Results
 from hptl_deploy.report.words import percent
-from hptl_deploy.segmentation.shards.checks import command
+from hptl_deploy.segmentation.command_line import command
 from hptl_deploy.statistics.lines import Line
 from hptl_deploy.wording import counted
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hptl_deploy.left_out.given import option_words
 from hptl_deploy.results import SHARDS_FOLDER
+from hptl_deploy.segmentation.command_line import command
 from hptl_deploy.segmentation.inputs.naming import result_bases
 from hptl_deploy.segmentation.ledger import Entry, Ledger, is_being_written
 from hptl_deploy.segmentation.shards.parts import Document, Part
 from hptl_deploy.segmentation.shards.sharding import Shard, shown
-from hptl_deploy.statistics.table_options import NEEDLE_ASPECT, TableOptions
+from hptl_deploy.statistics.table_options import TableOptions
 
 _TOLD = 12
 """Unfinished shards that are told one by one, each with its command."""
@@ -30,33 +29,6 @@ def problems(
     if not found:  # names and results are those of one run only now
         found += _results(out, parts, entries, ledger)
     return found
-
-
-def command(document: Document, shard: Shard | None, out: Path) -> str:
-    """The line that runs `shard`, or all, with the model and the settings of a run.json."""
-    settings, model = document["settings"], document["model"]
-    words = ["hptl-deploy", "segment", document["input"]]
-    words += [] if shard is None else ["--shard", str(shard)]
-    words += ["--out", str(out), "--model", model["path"]]
-    words += ["--precision", document["engine"]["precision"]]
-    if settings["pixel_size_um"] is not None:
-        words += ["--pixel-size", str(settings["pixel_size_um"])]
-    if settings["overlay"] != "jpg":
-        words += ["--overlay", settings["overlay"]]
-    words += ["--confidence"] * bool(settings["confidence"])
-    # Results of earlier versions lack these.
-    words += ["--no-particles"] * (not settings.get("particles", True))
-    words += ["--also", ",".join(settings["also"])] if settings.get("also") else []
-    words += ["--rescale", settings["rescale"]] if settings.get("rescale", "auto") != "auto" else []
-    words += option_words(settings, document.get("ignore_mask"))
-    wished = TableOptions.from_json(document.get("tables", {}))
-    words += ["--decimal-comma"] * wished.decimal_comma
-    if wished.needle_aspect != NEEDLE_ASPECT:
-        words += ["--needle-aspect", str(wished.needle_aspect)]
-    # Shards may have been cut differently; their settings in common have no tile then.
-    for option, value in (("--split", document["split"]), ("--tile", settings.get("tile"))):
-        words += [] if value is None else [option, str(value)]
-    return shlex.join(words)
 
 
 def _counts(out: Path, parts: Sequence[Part]) -> list[str]:
