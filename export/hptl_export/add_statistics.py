@@ -22,12 +22,11 @@ from hptl_deploy.cli.output import Output
 from hptl_deploy.datasets import load_data_set
 from hptl_deploy.engines.onnxruntime import OnnxRuntimeEngine
 from hptl_deploy.errors import DataSetError, HptlError
-from hptl_deploy.files import atomic_path
 from hptl_deploy.measurement.scores import Confusion
 from hptl_deploy.model import Model, load_model
 from hptl_deploy.tiling import Region, read_padded, regions_of
 from hptl_export.effort import operations_per_pixel
-from hptl_export.files import write_model
+from hptl_export.files import replace_card
 from hptl_export.training_statistics import is_trained_on, statistics_of
 
 if TYPE_CHECKING:
@@ -54,9 +53,7 @@ def add_statistics(path: Path, data: Path, note: Callable[[str], None]) -> Model
     statistics = statistics_of(model, data_set, per_pixel, note)
     if statistics is None:
         raise DataSetError(f"data set {data}: has too few training micrographs for statistics")
-    with atomic_path(path) as temporary:
-        write_model(proto, replace(model.card, training_statistics=statistics), temporary)
-    return load_model(path)
+    return replace_card(path, proto, replace(model.card, training_statistics=statistics))
 
 
 def _check_scores(model: Model, data_set: DataSet) -> None:

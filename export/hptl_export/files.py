@@ -13,7 +13,8 @@ import onnx
 from numpy.typing import NDArray
 
 from hptl_deploy.engines.onnxruntime import load_onnxruntime, session_options
-from hptl_deploy.model import CARD_KEY, INPUT, Model, ModelCard
+from hptl_deploy.files import atomic_path
+from hptl_deploy.model import CARD_KEY, INPUT, Model, ModelCard, load_model
 
 LOGITS = "logits"
 
@@ -73,6 +74,13 @@ class Draft:
 def write_model(proto: onnx.ModelProto, card: ModelCard, path: Path) -> Model:
     """Write the graph with its card inside, one file."""
     return Draft(proto, path).put(card)
+
+
+def replace_card(path: Path, proto: onnx.ModelProto, card: ModelCard) -> Model:
+    """Write the model file `path`, whose graph is `proto`, with another card, whole or not at all."""
+    with atomic_path(path) as temporary:
+        write_model(proto, card, temporary)
+    return load_model(path)
 
 
 @contextmanager

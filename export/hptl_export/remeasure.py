@@ -18,11 +18,10 @@ import onnx
 
 from hptl_deploy.cli.output import Output
 from hptl_deploy.errors import HptlError
-from hptl_deploy.files import atomic_path
 from hptl_deploy.model import Model, load_model
 from hptl_export.drafting import with_memory
 from hptl_export.effort import operations_per_pixel
-from hptl_export.files import write_model
+from hptl_export.files import replace_card
 from hptl_export.memory import bytes_per_pixel
 
 
@@ -33,9 +32,7 @@ def remeasure(path: Path) -> Model:
     """
     model, proto = load_model(path), onnx.load(path)
     needed = bytes_per_pixel(model, operations_per_pixel(proto, model.card.stride))
-    with atomic_path(path) as temporary:
-        write_model(proto, with_memory(model.card, needed), temporary)
-    return load_model(path)
+    return replace_card(path, proto, with_memory(model.card, needed))
 
 
 def main() -> None:
