@@ -77,7 +77,7 @@ def write_model(proto: onnx.ModelProto, card: ModelCard, path: Path) -> Model:
 
 
 def replace_card(path: Path, proto: onnx.ModelProto, card: ModelCard) -> Model:
-    """Write the model file `path`, whose graph is `proto`, with another card, whole or not at all."""
+    """Write the model file `path` of the graph `proto` with another card, whole or not at all."""
     with atomic_path(path) as temporary:
         write_model(proto, card, temporary)
     return load_model(path)
