@@ -3,7 +3,8 @@
     python benchmarks/left_out.py [FRAMES] [--seed S] [--pictures DIR]
 
 Frames of 1280 x 960 px: as `hptl-deploy synth` prints bars; in the layouts of `left_out_data`, some
-made smaller; with info bands; with nothing printed. A print is found where 98 % of its
+made smaller; with info bands; with nothing printed; and frames of 2560 x 1920 px with short and thin
+bars, and without any. A print is found where 98 % of its
 pixels are left out. Particle pixels are the truth's; those near the print lie within the rectangle
 round it and 8 px beyond.
 """
@@ -21,7 +22,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.left_out_data import Annotated, banded, block_round, draw_layout, printed
+from benchmarks.left_out_data import (
+    Annotated,
+    banded,
+    block_round,
+    draw_camera_layout,
+    draw_layout,
+    printed,
+)
 from hptl_deploy.left_out.burnt_in import MARGIN, find_burnt_in
 from hptl_deploy.synthesis.canvas import FE, MG2SI
 from hptl_deploy.synthesis.frame import BareFrame, make_bare_frame
@@ -29,6 +37,7 @@ from hptl_deploy.synthesis.optics import to_jpeg
 from hptl_deploy.synthesis.scale_bar import burn_in
 
 HEIGHT, WIDTH = 960, 1280
+CAMERA_HEIGHT, CAMERA_WIDTH = 1920, 2560
 FOUND = 0.98
 
 
@@ -69,11 +78,14 @@ def judge(seed: int, pictures: Path | None, number: int) -> dict[str, Outcome]:
     """What becomes of one frame, by what is printed on it."""
     bare = make_bare_frame(seed, number, HEIGHT, WIDTH)
     rng = np.random.default_rng([seed, number, 1])
+    large = make_bare_frame(seed + 1, number, CAMERA_HEIGHT, CAMERA_WIDTH)
     frames = {
         "synth": synthetic(bare, with_bar=True),
         "layouts": printed(bare, draw_layout(rng, WIDTH)),
         "info bands": banded(rng, bare),
         "nothing printed": synthetic(bare, with_bar=False),
+        "camera": printed(large, draw_camera_layout(np.random.default_rng([seed, number, 2]))),
+        "camera, nothing printed": synthetic(large, with_bar=False),
     }
     return {
         name: _judged(frame, None if pictures is None else pictures / f"{name} {number:03d}.png")

@@ -85,6 +85,31 @@ def draw_layout(rng: np.random.Generator, width: int) -> dict[str, Any]:
     }
 
 
+def draw_camera_layout(rng: np.random.Generator) -> dict[str, Any]:
+    """On a camera's frame of 2560 x 1920 px: bars of 4 to 18 % of the width, thin ones as well."""
+    boxed = rng.random() < 0.2
+    inks = ["black", "white"] if boxed else [*6 * ["black"], "white", "red", "yellow"]
+    ink = str(rng.choice(inks))
+    return {
+        "ink": ink,
+        "box": {"black": "white", "white": "black"}[ink] if boxed else "none",
+        "ticks": str(rng.choice(["none", *TICKS])),
+        "place": str(rng.choice(PLACES)),
+        "corner": str(rng.choice([*4 * ["lower right"], "lower left"])),
+        "length": int(rng.choice([114, 150, 180, 227, 228, 229, 285, 342, 456])),
+        "thick": int(rng.choice([2, 3, 4, 5, 6, 8, 10, 12, 16, 20])),
+        "font": str(rng.choice(FONTS)),
+        "size": int(rng.integers(36, 90)),
+        "text": str(rng.choice(["20 um", "20 µm", "20um", "10 µm", "50 µm"])),
+        "gap": int(rng.integers(4, 24)),
+        "margin": int(rng.integers(20, 60)),
+        "grey": bool(rng.random() < 0.3),
+        "resized": 1.0,
+        "jpeg": int(rng.choice([0, 75, 85, 90, 95])),
+        "subsampling": int(rng.choice([0, 2])),
+    }
+
+
 def printed(bare: BareFrame, layout: dict[str, Any]) -> Annotated:
     """`bare` with a scale bar of this `layout`."""
     height, width = bare.labels.shape

@@ -41,21 +41,19 @@ _THICKEST = 0.04
 """Of the frame's height."""
 BEYOND = 3
 """Rows or columns from a bar to where nothing of its blurred edge is left."""
-_WAVES, _WAVES_EXACT = 0.3, 0.14
-"""Median deviation of an edge from straight, px: at most, and where no needle is as straight."""
-_ROUGH, _ROUGH_EXACT, _LEVELS_EXACT = 0.14, 0.04, 5
+_WAVES, _WAVES_EXACT, _WAVES_THIN = 0.3, 0.14, 0.06
+"""Median deviation of an edge from straight, px: at most; and where no needle is as straight, or
+none of 1 or 2 px."""
+_ROUGH, _ROUGH_EXACT, _LEVELS_EXACT = 0.14, 0.04, 8
 """Likewise of the pixels along a bar from its colour, as shares of its contrast; or in levels."""
 _CLEAR, _LEAST_CLEAR = 0.4, 0.4
 """Beyond the edge there is no more than this share of ink, along this share of it."""
-
-
 _PURE = 24
 """Levels from none and from all of a channel."""
-_SHORT, _SHORT_PX, _LONG = 0.06, 64, 0.1
-"""Shares of the frame's width, and px. Below the first two are needles as straight as a bar; none
-was found that is half as long as the third."""
-
-
+_SHORT_EXACT, _SHORT, _SHORT_PX, _LONG = 0.04, 0.06, 64, 0.1
+"""Shares of the frame's width, and px. Below the first, saturated particles of an enlarged
+micrograph are as exact as a bar; below the next two are needles as straight as one; none was found
+that is half as long as the last."""
 _TICK = 0.5
 """How far a tick reaches beyond its bar, at most, as a share of the bar's length."""
 
@@ -75,6 +73,11 @@ class Bar:
     def contrast(self) -> int:
         """Levels between it and its ground, in the channel where they differ most."""
         return max(abs(one - other) for one, other in zip(self.colour, self.ground, strict=True))
+
+    @property
+    def vivid(self) -> bool:
+        """Of a colour that no micrograph's own features have."""
+        return max(self.colour) - min(self.colour) >= VIVID
 
     @property
     def tolerance(self) -> int:
@@ -144,39 +147,57 @@ def _apart(plane: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _bar(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Bar | None:
     """The bar whose upper edge lies in `rows` and `columns`, if it is one."""
-    bar = _extended(pixels, rows, columns)
-    if bar is None:
+    row, ground = _purest_row(pixels, rows, columns)
+    seed = Bar(
+        Region(row, row + 1, columns.start, columns.stop), _median(pixels[row, columns]), ground
+    )
+    if seed.contrast < _CONTRAST:
         return None
-    roughness, waves = _roughness(pixels, bar), _edge_waves(pixels, bar)
-    if roughness > _ROUGH or waves > _WAVES:
+    # A dark particle at its end goes on where a black bar stops, unless few levels are granted.
+    for levels in (seed.tolerance, seed.tolerance // 3):
+        bar = _extended(pixels, seed, levels)
+        judged = None if bar is None else _judged(pixels, bar)
+        if judged is not None and (judged.exact or levels == seed.tolerance):
+            return judged
+    return None
+
+
+def _judged(pixels: NDArray[np.uint8], bar: Bar) -> Bar | None:
+    """`bar`, exact or not; None where it is too rough, crooked or, for what it is, short."""
+    roughness = _roughness(pixels, bar)
+    if roughness > _ROUGH:
         return None
+    waves, waves_evened = _edge_waves(pixels, bar), _edge_waves(pixels, bar, evened=True)
     width, height = bar.region.width, bar.region.height
     share = width / pixels.shape[1]
     flat = roughness <= max(_ROUGH_EXACT, _LEVELS_EXACT / bar.contrast)
-    exact = (height >= 2 and share >= _LONG) or (height >= 3 and flat and waves <= _WAVES_EXACT)
+    straight = min(waves, waves_evened) <= (_WAVES_EXACT if height >= 3 else _WAVES_THIN)
+    exact = (height >= 2 and share >= _LONG and waves <= _WAVES) or (flat and straight)
     exact = exact and all(level <= _PURE or level >= 255 - _PURE for level in bar.colour)
-    short = share < _SHORT or width < _SHORT_PX
-    return replace(bar, exact=exact) if exact or not short else None
-
-
-def _extended(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Bar | None:
-    """All that is of one colour round such an edge; None where it is no thin rectangle."""
-    row, ground = _purest_row(pixels, rows, columns)
-    colour = _median(pixels[row, columns])
-    bar = Bar(Region(row, row + 1, columns.start, columns.stop), colour, ground)
-    if bar.contrast < _CONTRAST:
+    if waves > _WAVES and not exact:
         return None
-    near = distance(pixels[row], colour) <= bar.tolerance
-    left, right = _run(near, (columns.start + columns.stop) // 2, 2)
+    if exact or bar.vivid:
+        return replace(bar, exact=exact) if share >= _SHORT_EXACT else None
+    return bar if share >= _SHORT and width >= _SHORT_PX else None
+
+
+def _extended(pixels: NDArray[np.uint8], seed: Bar, levels: int) -> Bar | None:
+    """All that is within `levels` of the colour of `seed`, a piece of one row.
+
+    None where that is no thin rectangle.
+    """
+    row, start, stop, colour = seed.region.y0, seed.region.x0, seed.region.x1, seed.colour
+    near = distance(pixels[row], colour) <= levels
+    left, right = _run(near, (start + stop) // 2, 2)
     if not _SHORTEST <= right - left <= _LONGEST * pixels.shape[1]:
         return None
     most = max(6, min(int(_THICKEST * len(pixels)), int((right - left) / _LEAST_ASPECT)))
     first, last = max(0, row - most - 1), row + most + 2
-    inside = distance(pixels[first:last, left:right], colour) <= bar.tolerance
+    inside = distance(pixels[first:last, left:right], colour) <= levels
     top, bottom = _run(inside.mean(1) >= 0.8, row - first, 0)
     if not 0 < bottom - top <= most:
         return None
-    return replace(bar, region=Region(first + top, first + bottom, left, right))
+    return replace(seed, region=Region(first + top, first + bottom, left, right))
 
 
 def _purest_row(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> tuple[int, Colour]:
@@ -218,8 +239,12 @@ def _roughness(pixels: NDArray[np.uint8], bar: Bar) -> float:
     return float(np.quantile(row[2:-2], 0.9)) / bar.contrast
 
 
-def _edge_waves(pixels: NDArray[np.uint8], bar: Bar) -> float:
-    """How far its edges are from straight, px: the worse of the long ones, half of the ends'."""
+def _edge_waves(pixels: NDArray[np.uint8], bar: Bar, *, evened: bool = False) -> float:
+    """How far its edges are from straight, px: the worse of the long ones, half of the ends'.
+
+    With `evened` each column's own ground beyond the edge is taken off: what lies below a printed
+    bar does not move its edges.
+    """
     region = bar.region
     height, width = pixels.shape[:2]
     y0, y1 = max(0, region.y0 - BEYOND), min(height, region.y1 + BEYOND)
@@ -234,7 +259,8 @@ def _edge_waves(pixels: NDArray[np.uint8], bar: Bar) -> float:
         clear = np.flatnonzero(beyond[left:right] <= _CLEAR) + left
         if len(clear) < _LEAST_CLEAR * (right - left):
             return math.inf
-        found.append(_waves(half[:, clear].sum(0)))
+        ink, ground = half[:, clear].sum(0), beyond[clear] if evened else np.zeros(len(clear))
+        found.append(_waves((ink - len(half) * ground) / (1 - ground)))
     top, bottom = region.y0 - y0, region.y1 - y0
     if bottom - top >= 4:  # the others have no row that is not an edge
         top, bottom = top + 1, bottom - 1

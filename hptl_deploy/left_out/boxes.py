@@ -29,7 +29,8 @@ def box_round(pixels: NDArray[np.uint8], bar: Bar) -> Region | None:
     height, width = pixels.shape[:2]
     region = bar.region
     rows = [y for y in (region.y0 - _NEAR - 1, region.y1 + _NEAR) if 0 <= y < height]
-    beside = np.concatenate([pixels[y, region.x0 : region.x1] for y in rows])
+    ends = region.width // 4  # where ticks may stand
+    beside = np.concatenate([pixels[y, region.x0 + ends : region.x1 - ends] for y in rows])
     red, green, blue = np.median(beside, axis=0).astype(int).tolist()
     colour = (red, green, blue)
     if (distance(beside, colour) <= _FLAT).mean() < _BOX:

@@ -20,7 +20,7 @@ from hptl_deploy.left_out.bars import Bar, distance, find_bars, with_ticks
 from hptl_deploy.left_out.boxes import box_round
 from hptl_deploy.left_out.given import overlap
 from hptl_deploy.left_out.marking import BurntIn
-from hptl_deploy.left_out.text import round_all, text_beside
+from hptl_deploy.left_out.text import neighbourhood, round_all, text_beside
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 SCALE_BAR, INFO_BAND = "scale bar", "info band"
 MARGIN = 8
 """Pixels round what was found: JPEG's rings end within a block of 8, and so do blurred edges."""
-_ALONE = 0.08
-"""Share of the frame's width from which an exact bar needs nothing beside it."""
+_ALONE, _ALONE_THIN = 0.08, 0.1
+"""Shares of the frame's width from which an exact bar needs nothing beside it: one of 3 px or
+more, and a thinner one."""
 _EVERY = 4
 """Every fourth row and column is looked at where a colour's share is wanted."""
-_MOST_ELSEWHERE = 4.0
-"""Pixels of a bar's colour in the whole frame, with its words, by those of the bar."""
+_MOST_ELSEWHERE, _MOST_OF_FRAME = 4.0, 0.001
+"""Pixels of a bar's colour that are not near it, at most: by those of the bar, and of the frame."""
 
 
 def find_burnt_in(pixels: NDArray[np.uint8]) -> tuple[BurntIn, ...]:
@@ -62,15 +63,22 @@ def _with_words(pixels: NDArray[np.uint8], bar: Bar) -> Region | None:
     """The words beside `bar`; itself where it needs none, None where it is none without them."""
     rare = _is_rare(pixels, bar)
     words = text_beside(pixels, bar, crowded=not rare) if rare or bar.exact else None
-    alone = bar.exact and bar.region.width >= _ALONE * pixels.shape[1]
+    share = bar.region.width / pixels.shape[1]
+    alone = bar.exact and share >= (_ALONE if bar.region.height >= 3 else _ALONE_THIN)
     return bar.region if words is None and alone else words
 
 
 def _is_rare(pixels: NDArray[np.uint8], bar: Bar) -> bool:
-    """Its colour is found nowhere else: particles are many."""
-    looked_at = pixels[::_EVERY, ::_EVERY]
-    like = int((distance(looked_at, bar.colour) <= bar.tolerance // 2).sum()) * _EVERY**2
-    return like <= _MOST_ELSEWHERE * bar.region.height * bar.region.width
+    """Its colour is found nowhere but near it: particles are many, and all over the frame."""
+    near = neighbourhood(pixels.shape, bar)
+    everywhere, here = (
+        int((distance(part[::_EVERY, ::_EVERY], bar.colour) <= bar.tolerance // 2).sum())
+        for part in (pixels, pixels[near.slices])
+    )
+    elsewhere = (everywhere - here) * _EVERY * _EVERY
+    area = bar.region.height * bar.region.width
+    height, width = pixels.shape[:2]
+    return elsewhere <= max(_MOST_ELSEWHERE * area, _MOST_OF_FRAME * height * width)
 
 
 def _with_margin(region: Region, frame: Region) -> Region:

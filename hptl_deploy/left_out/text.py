@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from hptl_deploy.left_out.bars import BEYOND, VIVID, Bar, with_ticks
+from hptl_deploy.left_out.bars import BEYOND, Bar, with_ticks
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ _TALLEST = 0.1
 _SMALLEST = 4
 """Of a letter, px."""
 _MOST_LETTERS = 16
-_GREY, _VIVID = (0.75, 0.5), (0.5, 0.3)
-"""Shares of ink: of what any letter has somewhere, and of what is more letter than ground. JPEG
-often halves the resolution of colours, and a thin letter pales; but no particle is vivid."""
+_GREY, _VIVID = (0.9, 0.75, 0.5), (0.9, 0.5, 0.3)
+"""Shares of ink: of nothing but ink, of what any letter has somewhere, and of what is more letter
+than ground. JPEG often halves the resolution of colours, and a thin letter pales; but no particle
+is vivid."""
 _ASIDE = 0.3
 """How far a pixel may lie from the way between ground and ink, as a share of its length."""
 
@@ -31,23 +32,47 @@ def text_beside(pixels: NDArray[np.uint8], bar: Bar, *, crowded: bool) -> Region
 
     `pixels` is the frame, uint8 [H, W, 3]; `crowded` where it holds much else of that colour.
     """
-    height, width = pixels.shape[:2]
-    tallest = int(_TALLEST * min(height, width)) + _SMALLEST
-    whole = with_ticks(pixels, bar)
-    near = _around(whole, 2 * tallest, max(4 * tallest, whole.width // 2), height, width)
-    at = whole.relative_to(near)
+    near = neighbourhood(pixels.shape, bar)
+    tallest = _tallest(*pixels.shape[:2])
+    at = with_ticks(pixels, bar).relative_to(near)
     share = ink_share(pixels[near.slices], bar)
     share[_around(at, BEYOND, BEYOND, near.height, near.width).slices] = 0
-    vivid = max(bar.colour) - min(bar.colour) >= VIVID
-    most, least = (share >= limit for limit in (_VIVID if vivid else _GREY))
+    pure, most, least = (share >= limit for limit in (_VIVID if bar.vivid else _GREY))
+    words: Region | None = None
     # Letters that touch particles of nearly their colour part from them where only pure ones count.
-    inks = (most,) if crowded else (least, most)
-    lines = [line for ink in inks for line in _lines(_letters(ink, most, tallest))]
-    found = [line for line in lines if _belongs(line, at)]
-    if not found:
-        return None
-    back = Region(-near.y0, 0, -near.x0, 0)
-    return round_all(found).relative_to(back)
+    for ink in (pure, most) if crowded else (pure, most, least):
+        lines = _lines(_letters(ink, most, tallest))
+        words = _with_lines(words, [line for line in lines if _belongs(line, at)])
+    return None if words is None else words.relative_to(Region(-near.y0, 0, -near.x0, 0))
+
+
+def neighbourhood(shape: tuple[int, ...], bar: Bar) -> Region:
+    """Where words of `bar` are looked for in a frame of this `shape`, (H, W, ...)."""
+    height, width = shape[:2]
+    tall = _tallest(height, width)
+    columns = max(4 * tall, bar.region.width // 2)
+    return _around(bar.region, 2 * tall, columns, height, width)
+
+
+def _tallest(height: int, width: int) -> int:
+    """Pixels of a letter's height, at most."""
+    return int(_TALLEST * min(height, width)) + _SMALLEST
+
+
+def _with_lines(words: Region | None, lines: list[Region]) -> Region | None:
+    """`words`, from purer ink, and what `lines` add; all lines where there are no words yet.
+
+    Only what goes on at their ends is added: a line that is no more than higher is the same one
+    with a particle that touches a letter, and one elsewhere may be all particles.
+    """
+    if words is None:
+        return round_all(lines) if lines else None
+    for line in lines:
+        shared = min(line.y1, words.y1) - max(line.y0, words.y0)
+        longer = max(words.x0 - line.x0, line.x1 - words.x1)
+        if 2 * shared >= min(line.height, words.height) and 2 * longer > words.height:
+            words = round_all([words, line])
+    return words
 
 
 def ink_share(pixels: NDArray[np.uint8], bar: Bar) -> NDArray[np.float32]:
