@@ -3,10 +3,9 @@
     python benchmarks/left_out.py [FRAMES] [--seed S] [--pictures DIR]
 
 Frames of 1280 x 960 px: as `hptl-deploy synth` prints bars; in the layouts of `left_out_data`, some
-made smaller; with info bands; with nothing printed; and frames of 2560 x 1920 px with short and thin
-bars, and without any. A print is found where 98 % of its
-pixels are left out. Particle pixels are the truth's; those near the print lie within the rectangle
-round it and 8 px beyond.
+made smaller; with info bands; with nothing printed. Frames of 2560 x 1920 px: with short and thin
+bars; with nothing printed. A print is found where 98 % of its pixels are left out. Particle pixels
+are the truth's; those near the print lie within the rectangle round it and 8 px beyond.
 """
 
 from __future__ import annotations

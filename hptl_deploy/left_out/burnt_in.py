@@ -72,13 +72,12 @@ def _is_rare(pixels: NDArray[np.uint8], bar: Bar) -> bool:
     """Its colour is found nowhere but near it: particles are many, and all over the frame."""
     near = neighbourhood(pixels.shape, bar)
     everywhere, here = (
-        int((distance(part[::_EVERY, ::_EVERY], bar.colour) <= bar.tolerance // 2).sum())
+        np.count_nonzero(distance(part[::_EVERY, ::_EVERY], bar.colour) <= bar.tolerance // 2)
         for part in (pixels, pixels[near.slices])
     )
-    elsewhere = (everywhere - here) * _EVERY * _EVERY
-    area = bar.region.height * bar.region.width
-    height, width = pixels.shape[:2]
-    return elsewhere <= max(_MOST_ELSEWHERE * area, _MOST_OF_FRAME * height * width)
+    elsewhere = int(everywhere - here) * _EVERY * _EVERY
+    frame, height, width = pixels[..., 0].size, bar.region.height, bar.region.width
+    return elsewhere <= max(_MOST_ELSEWHERE * height * width, _MOST_OF_FRAME * frame)
 
 
 def _with_margin(region: Region, frame: Region) -> Region:

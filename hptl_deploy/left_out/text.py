@@ -23,6 +23,8 @@ _GREY, _VIVID = (0.9, 0.75, 0.5), (0.9, 0.5, 0.3)
 """Shares of ink: of nothing but ink, of what any letter has somewhere, and of what is more letter
 than ground. JPEG often halves the resolution of colours, and a thin letter pales; but no particle
 is vivid."""
+_HIGHER = 1.8
+"""How much higher a line may be than what is known of it: capitals by small letters are 1.4."""
 _ASIDE = 0.3
 """How far a pixel may lie from the way between ground and ink, as a share of its length."""
 
@@ -70,7 +72,8 @@ def _with_lines(words: Region | None, lines: list[Region]) -> Region | None:
     for line in lines:
         shared = min(line.y1, words.y1) - max(line.y0, words.y0)
         longer = max(words.x0 - line.x0, line.x1 - words.x1)
-        if 2 * shared >= min(line.height, words.height) and 2 * longer > words.height:
+        in_line = 2 * shared >= min(line.height, words.height)
+        if in_line and 2 * longer > words.height and line.height <= _HIGHER * words.height:
             words = round_all([words, line])
     return words
 
