@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hptl_deploy.measurement.crossings import FieldCrossings
 from hptl_deploy.measurement.particles import Particles
+from hptl_deploy.measurement.runs import RowRuns
 from hptl_deploy.phases import IGNORE, Phase
 
 if TYPE_CHECKING:
@@ -34,9 +36,7 @@ def field_figures(
         found[f"{phase.key}_particles"] = count if known else None
         found[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
         free = mean_free_path(particles, index, known)
-        found[f"{phase.key}_mean_free_path_um"] = (
-            None if free is None or pixel_size_um is None else free * pixel_size_um
-        )
+        found[f"{phase.key}_mean_free_path_um"] = _in_um(free, pixel_size_um)
     return found
 
 
@@ -49,11 +49,8 @@ def mean_free_path(particles: Particles, index: int, known: int) -> float | None
     cuts in two counts half.
     """
     members = particles.phase == index
-    crossings = int(particles.crossings[members].sum())
-    if not crossings:
-        return None
-    per_length = crossings / 2 / (2 * known)
-    return (1 - int(particles.area[members].sum()) / known) / per_length
+    area, crossings = particles.area[members].sum(), particles.crossings[members].sum()
+    return _free_path(int(area), int(crossings), known)
 
 
 def no_figures(phases: Sequence[Phase]) -> dict[str, int | float | None]:
@@ -73,6 +70,7 @@ class FieldGrid:
         self._across = _edges(width, FIELD_WIDTH)
         # [fields down, fields across, class index]
         self._pixels = np.zeros((len(self._down) - 1, len(self._across) - 1, 256), np.int64)
+        self._crossings = FieldCrossings(self._down, self._across)
 
     def add(self, classes: NDArray[np.uint8], top: int) -> None:
         """Count rows of the class map, uint8 [rows, W], the first of which is row `top`."""
@@ -98,14 +96,20 @@ class FieldGrid:
         except (IndexError, TypeError, ValueError) as exc:
             raise ValueError("no counts of fields") from exc
 
+    def cross(self, runs: RowRuns, bottom: int) -> None:
+        """The runs of the page's next rows, down to row `bottom`: what free paths are made of."""
+        self._crossings.add(runs, bottom)
+
     def fields(
         self, phases: Sequence[Phase], particles: Particles | None, pixel_size_um: float | None
     ) -> list[dict[str, Any]]:
         """Every field, row by row, of which at least half is some phase.
 
         `x_px`, `y_px` (its upper left corner), `width_px`, `height_px`, `known_px` (its pixels
-        that are some phase), `<key>_area_fraction` of every phase; `<key>_particles` and
-        `<key>_number_per_mm2` of all but the first: a particle is where its centre of area is.
+        that are some phase), `<key>_area_fraction` of every phase; `<key>_particles`,
+        `<key>_number_per_mm2` and `<key>_mean_free_path_um` of all but the first: a particle is
+        where its centre of area is; the path is that of the field cut out of the map. None without
+        `particles`; the last needs all rows to have been given to `cross`.
         """
         numbers = None if particles is None else self._numbers(particles)
         found = []
@@ -125,14 +129,16 @@ class FieldGrid:
             }
             for index, phase in enumerate(phases):
                 field[f"{phase.key}_area_fraction"] = pixels[index] / known
+            if numbers is None:
+                found.append(field | no_figures(phases))
+                continue
             for index, phase in enumerate(phases[1:], 1):
-                count, halves = (
-                    (None, 0) if numbers is None else numbers[row, column, index].tolist()
-                )
+                count, halves = numbers[row, column, index].tolist()
+                crossings = int(self._crossings.counts[row, column, index])
+                free = _free_path(pixels[index], crossings, known)
                 field[f"{phase.key}_particles"] = count
-                field[f"{phase.key}_number_per_mm2"] = (
-                    None if count is None else _per_mm2(halves, known, pixel_size_um)
-                )
+                field[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
+                field[f"{phase.key}_mean_free_path_um"] = _in_um(free, pixel_size_um)
             found.append(field)
         return found
 
@@ -151,6 +157,18 @@ def _edges(length: int, wanted: int) -> NDArray[np.int64]:
     count = max(1, round(length / wanted))
     edges: NDArray[np.int64] = np.arange(count + 1, dtype=np.int64) * length // count
     return edges
+
+
+def _free_path(area: int, crossings: int, known: int) -> float | None:
+    """`mean_free_path` of a phase of `area` px among `known` px, from what its outlines cross."""
+    if not crossings:
+        return None
+    per_length = crossings / 2 / (2 * known)
+    return (1 - area / known) / per_length
+
+
+def _in_um(length: float | None, pixel_size_um: float | None) -> float | None:
+    return None if length is None or pixel_size_um is None else length * pixel_size_um
 
 
 def _per_mm2(halves: int, known: int, pixel_size_um: float | None) -> float | None:
