@@ -5,7 +5,7 @@ an edge that lies between the same two rows all along, above and below, and ends
 column in all of its rows; that much outlives JPEG and a change of size. Whether it is a scale
 bar is decided by what stands beside it.
 
-H and W are the frame's height and width in px.
+H and W are the height and width of a strip in px; shares are of the page's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from hptl_deploy.left_out.strips import Strip
 from hptl_deploy.phases import Colour
 from hptl_deploy.tiling import Region
 
@@ -35,10 +36,10 @@ _BLOCK = 8
 _BLOCKS = 3
 """A bar has so many in a row, at least."""
 _SHORTEST, _LONGEST = 32, 0.7
-"""Pixels, and share of the frame's width: what crosses all of it is no scale bar."""
+"""Pixels, and share of the page's width: what crosses all of it is no scale bar."""
 _LEAST_ASPECT = 2.5
 _THICKEST = 0.04
-"""Of the frame's height."""
+"""Of the page's height."""
 BEYOND = 3
 """Rows or columns from a bar to where nothing of its blurred edge is left."""
 _WAVES, _WAVES_EXACT = 0.3, 0.14
@@ -52,7 +53,7 @@ _CLEAR, _LEAST_CLEAR = 0.4, 0.4
 _PURE = 24
 """Levels from none and from all of a channel."""
 _SHORT, _SHORT_PX, _LONG = 0.06, 64, 0.1
-"""Shares of the frame's width, and px. Below the first two are needles as straight as a bar; none
+"""Shares of the page's width, and px. Below the first two are needles as straight as a bar; none
 was found that is half as long as the third."""
 
 
@@ -82,11 +83,11 @@ class Bar:
         return max(12, min(48, int(0.4 * self.contrast)))
 
 
-def find_bars(pixels: NDArray[np.uint8]) -> Iterator[Bar]:
-    """Every bar in `pixels`, uint8 [H, W, 3], that is thin, straight and level."""
-    for rows, columns in _edges(pixels):
-        bar = _bar(pixels, rows, columns)
-        if bar is not None:
+def find_bars(strip: Strip) -> Iterator[Bar]:
+    """Every bar in `strip` that is thin, straight and level, in the strip's coordinates."""
+    for rows, columns in _edges(strip.pixels):
+        bar = _bar(strip, rows, columns)
+        if bar is not None and strip.holds(bar.region, BEYOND + 1):
             yield bar
 
 
@@ -142,9 +143,10 @@ def _apart(plane: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return apart
 
 
-def _bar(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Bar | None:
+def _bar(strip: Strip, rows: slice, columns: slice) -> Bar | None:
     """The bar whose upper edge lies in `rows` and `columns`, if it is one."""
-    bar = _extended(pixels, rows, columns)
+    pixels = strip.pixels
+    bar = _extended(pixels, rows, columns, int(_THICKEST * strip.page_height))
     if bar is None:
         return None
     roughness, waves = _roughness(pixels, bar), _edge_waves(pixels, bar)
@@ -159,8 +161,11 @@ def _bar(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Bar | None:
     return replace(bar, exact=exact) if exact or not short else None
 
 
-def _extended(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Bar | None:
-    """All that is of one colour round such an edge; None where it is no thin rectangle."""
+def _extended(pixels: NDArray[np.uint8], rows: slice, columns: slice, thickest: int) -> Bar | None:
+    """All that is of one colour round such an edge; None where it is no thin rectangle.
+
+    It is not thicker than `thickest` px.
+    """
     row, ground = _purest_row(pixels, rows, columns)
     colour = _median(pixels[row, columns])
     bar = Bar(Region(row, row + 1, columns.start, columns.stop), colour, ground)
@@ -170,7 +175,7 @@ def _extended(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Bar | N
     left, right = _run(near, (columns.start + columns.stop) // 2, 2)
     if not _SHORTEST <= right - left <= _LONGEST * pixels.shape[1]:
         return None
-    most = max(6, min(int(_THICKEST * len(pixels)), int((right - left) / _LEAST_ASPECT)))
+    most = max(6, min(thickest, int((right - left) / _LEAST_ASPECT)))
     first, last = max(0, row - most - 1), row + most + 2
     inside = distance(pixels[first:last, left:right], colour) <= bar.tolerance
     top, bottom = _run(inside.mean(1) >= 0.8, row - first, 0)

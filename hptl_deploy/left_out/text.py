@@ -9,13 +9,14 @@ import numpy as np
 from scipy import ndimage
 
 from hptl_deploy.left_out.bars import BEYOND, VIVID, Bar, with_ticks
+from hptl_deploy.left_out.strips import Strip
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TALLEST = 0.1
-"""A letter's height as a share of the frame's shorter side."""
+"""A letter's height as a share of the page's shorter side."""
 _SMALLEST = 4
 """Of a letter, px."""
 _MOST_LETTERS = 16
@@ -26,13 +27,14 @@ _ASIDE = 0.3
 """How far a pixel may lie from the way between ground and ink, as a share of its length."""
 
 
-def text_beside(pixels: NDArray[np.uint8], bar: Bar, *, crowded: bool) -> Region | None:
+def text_beside(strip: Strip, bar: Bar, *, crowded: bool) -> Region | None:
     """The rectangle of the letters above, below or beside `bar`; None where there are none.
 
-    `pixels` is the frame, uint8 [H, W, 3]; `crowded` where it holds much else of that colour.
+    Both are in the strip's coordinates; `crowded` where the page holds much else of that colour.
+    What the strip's inner edge may cut is no letter.
     """
-    height, width = pixels.shape[:2]
-    tallest = int(_TALLEST * min(height, width)) + _SMALLEST
+    pixels, (height, width) = strip.pixels, strip.pixels.shape[:2]
+    tallest = int(_TALLEST * min(strip.page.shape)) + _SMALLEST
     whole = with_ticks(pixels, bar)
     near = _around(whole, 2 * tallest, max(4 * tallest, whole.width // 2), height, width)
     at = whole.relative_to(near)
@@ -42,12 +44,13 @@ def text_beside(pixels: NDArray[np.uint8], bar: Bar, *, crowded: bool) -> Region
     most, least = (share >= limit for limit in (_VIVID if vivid else _GREY))
     # Letters that touch particles of nearly their colour part from them where only pure ones count.
     inks = (most,) if crowded else (least, most)
-    lines = [line for ink in inks for line in _lines(_letters(ink, most, tallest))]
-    found = [line for line in lines if _belongs(line, at)]
-    if not found:
-        return None
     back = Region(-near.y0, 0, -near.x0, 0)
-    return round_all(found).relative_to(back)
+    found = []
+    for ink in inks:
+        letters = _letters(ink, most, tallest)
+        uncut = [one for one in letters if strip.holds(one.relative_to(back), 1)]
+        found += [line for line in _lines(uncut) if _belongs(line, at)]
+    return round_all(found).relative_to(back) if found else None
 
 
 def ink_share(pixels: NDArray[np.uint8], bar: Bar) -> NDArray[np.float32]:
