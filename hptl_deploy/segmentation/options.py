@@ -24,7 +24,7 @@ OVERLAYS = ("jpg", "png", "none")
 
 # Part of the settings' hash: raised when the same settings come to give other files.
 # 2: pixel sizes from EXIF in JPEG; 3: mosaics are pyramids; 4: measurements;
-# 5: free paths of mosaics' fields
+# 5: free paths of mosaics' fields, scale bars in mosaics
 _OUTPUTS_VERSION = 5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.left_out_data import banded, draw_layout, printed
 from hptl_deploy.left_out.burnt_in import find_burnt_in, search_strips
+from hptl_deploy.left_out.given import LeaveOut
 from hptl_deploy.left_out.marking import BurntIn, LeftOut, Searched
 from hptl_deploy.left_out.strips import (
     SEARCH_BYTES,
@@ -110,6 +112,20 @@ def test_rows_are_read_once_more_only_where_something_may_be_a_bar(bare: BareFra
     assert asked_for(printed_on) == [*strips, (0, 256), (256, 512), (512, TALL)]
 
 
+@pytest.mark.parametrize("most", [TALL * 2400, TALL * 2400 - 1])
+def test_a_search_takes_the_memory_that_is_planned(most: int) -> None:
+    """Stripes: printed colours and edges everywhere."""
+    rows = np.arange(TALL) // 7 % 2 * 200
+    pixels = np.broadcast_to(rows[:, None, None], (TALL, 2400, 3)).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        search_strips(lambda top, bottom: pixels[top:bottom].copy(), TALL, 2400, most)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.5 * search_bytes(TALL, 2400, most) < peak <= search_bytes(TALL, 2400, most)
+
+
 def test_every_fourth_row_and_column_in_pieces() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (601, 31, 3), np.uint8)
     pieces = list(looked_at(rows_of(pixels), 601))
@@ -149,8 +165,6 @@ def test_a_strip_holds_what_its_inner_edge_does_not_touch() -> None:
 
 
 def test_what_was_searched_is_said() -> None:
-    from hptl_deploy.left_out.given import LeaveOut
-
     bar = BurntIn("scale bar", Region(5, 15, 20, 60))
     left_out = LeftOut(100, 80, LeaveOut(), (), Searched((bar,), 25))
     assert left_out.words() == (
