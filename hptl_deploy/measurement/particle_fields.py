@@ -11,6 +11,7 @@ from hptl_deploy.measurement.crossings import FieldCrossings
 from hptl_deploy.measurement.particles import Particles
 from hptl_deploy.measurement.runs import RowRuns
 from hptl_deploy.phases import IGNORE, Phase
+from hptl_deploy.quality.counts import Counts, count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,29 +72,53 @@ class FieldGrid:
         # [fields down, fields across, class index]
         self._pixels = np.zeros((len(self._down) - 1, len(self._across) - 1, 256), np.int64)
         self._crossings = FieldCrossings(self._down, self._across)
+        # [fields down, fields across, 2]: saturated, unsure
+        self._doubtful = np.zeros((*self._pixels.shape[:2], 2), np.int64)
 
-    def add(self, classes: NDArray[np.uint8], top: int) -> None:
-        """Count rows of the class map, uint8 [rows, W], the first of which is row `top`."""
+    def add(
+        self,
+        pixels: NDArray[np.uint8],
+        classes: NDArray[np.uint8],
+        confidence: NDArray[np.uint8],
+        top: int,
+    ) -> None:
+        """Count rows of the mosaic, the first of which is row `top`.
+
+        `pixels` are uint8 [rows, W, 3]; `classes` and `confidence` x 255 uint8 [rows, W].
+        """
         for row, column in np.ndindex(self._pixels.shape[:2]):
             first = max(int(self._down[row]) - top, 0)
             behind = int(self._down[row + 1]) - top
-            part = classes[first : max(behind, 0), self._across[column] : self._across[column + 1]]
+            here = (
+                slice(first, max(behind, 0)),
+                slice(int(self._across[column]), int(self._across[column + 1])),
+            )
+            part = classes[here]
             if part.size:
                 self._pixels[row, column] += np.bincount(part.ravel(), minlength=256)
+                found = count(pixels[here], part, confidence[here])
+                self._doubtful[row, column] += (found.saturated, found.unsure)
 
-    def to_json(self) -> list[list[int]]:
-        """For storing: field down, field across, class index, pixels of all that are there."""
-        places = np.argwhere(self._pixels)
-        return [[*place.tolist(), int(self._pixels[tuple(place)])] for place in places]
+    def to_json(self) -> dict[str, list[list[int]]]:
+        """For storing: field down, field across, what is counted, and how many, where there are."""
+        return {
+            name: [[*place.tolist(), int(counts[tuple(place)])] for place in np.argwhere(counts)]
+            for name, counts in self._counted.items()
+        }
+
+    @property
+    def _counted(self) -> dict[str, NDArray[np.int64]]:
+        return {"pixels": self._pixels, "doubtful": self._doubtful}
 
     def join(self, document: Any) -> None:  # noqa: ANN401
         """Count what `to_json` gave of other rows, too. Raises ValueError for anything else."""
         try:
-            for row, column, index, pixels in document:
-                if min(row, column, index, pixels) < 0:
-                    raise ValueError("negative")
-                self._pixels[row, column, index] += pixels
-        except (IndexError, TypeError, ValueError) as exc:
+            for name, counts in self._counted.items():
+                for row, column, what, number in document[name]:
+                    if min(row, column, what, number) < 0:
+                        raise ValueError("negative")
+                    counts[row, column, what] += number
+        except (LookupError, TypeError, ValueError) as exc:
             raise ValueError("no counts of fields") from exc
 
     def cross(self, runs: RowRuns, bottom: int) -> None:
@@ -106,7 +131,8 @@ class FieldGrid:
         """Every field, row by row, of which at least half is some phase.
 
         `x_px`, `y_px` (its upper left corner), `width_px`, `height_px`, `known_px` (its pixels
-        that are some phase), `<key>_area_fraction` of every phase; `<key>_particles`,
+        that are some phase), `saturated_fraction` and `unsure_fraction` of these,
+        `<key>_area_fraction` of every phase; `<key>_particles`,
         `<key>_number_per_mm2` and `<key>_mean_free_path_um` of all but the first: a particle is
         where its centre of area is; the path is that of the field cut out of the map. None without
         `particles`; the last needs all rows to have been given to `cross`.
@@ -127,6 +153,9 @@ class FieldGrid:
                 "height_px": bottom - top,
                 "known_px": known,
             }
+            doubtful = Counts(known, *self._doubtful[row, column].tolist())
+            field["saturated_fraction"] = doubtful.saturated_fraction
+            field["unsure_fraction"] = doubtful.unsure_fraction
             for index, phase in enumerate(phases):
                 field[f"{phase.key}_area_fraction"] = pixels[index] / known
             if numbers is None:

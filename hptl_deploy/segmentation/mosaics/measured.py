@@ -56,7 +56,7 @@ class Measured:
         if self._asked:
             runs = row_runs(solved.classes, solved.confidence, IGNORE, self._most)
         if grid is not None:
-            grid.add(solved.classes, top)
+            grid.add(solved.frame.rows_of_area, solved.classes, solved.confidence, top)
         content = encode(number, None if runs is None else runs.lower_by(top), grid)
         write_bytes(self._path(number, "measured"), content)
 

@@ -17,6 +17,7 @@ from hptl_deploy.measurement.particle_fields import (
 )
 from hptl_deploy.measurement.runs import row_runs
 from hptl_deploy.phases import PAPER_PHASES
+from hptl_deploy.quality.counts import count
 from support.particles import measured
 
 SIZE_UM = 0.5
@@ -129,14 +130,23 @@ def test_a_page_that_is_left_out_altogether() -> None:
     assert found["mg2si_mean_free_path_um"] is None
 
 
+def picture_of(classes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A micrograph and the confidence for a class map; some saturated, some unsure."""
+    rng = np.random.default_rng(9)
+    levels = np.array([0, 90, 100, 110, 120, 130, 254, 255], np.uint8)
+    return rng.choice(levels, (*classes.shape, 3)), rng.integers(140, 170, classes.shape, np.uint8)
+
+
 def grid_of(classes: NDArray[np.uint8], bands: int) -> FieldGrid:
     """From bands that are counted apart and stored."""
     height, width = classes.shape
+    picture, confidence = picture_of(classes)
     grid = FieldGrid(height, width)
     for rows in np.array_split(np.arange(height), bands):
         top, part = int(rows[0]), classes[rows[0] : rows[-1] + 1]
         band = FieldGrid(height, width)
-        band.add(part, top)
+        seen = slice(top, top + len(part))
+        band.add(picture[seen], part, confidence[seen], top)
         grid.join(json.loads(json.dumps(band.to_json())))
         runs = row_runs(part, np.zeros_like(part), 255, part.size)
         assert runs is not None
@@ -220,13 +230,16 @@ def test_free_paths_of_pages_of_one_line(shape: tuple[int, int]) -> None:
 
 def test_fields_of_a_mosaic_are_counted_pixel_by_pixel(small_fields: None) -> None:
     classes = coarse_map()
-    particles = measured(classes)
+    (picture, confidence), particles = picture_of(classes), measured(classes)
     fields = grid_of(classes, 4).fields(PAPER_PHASES, particles, SIZE_UM)
     assert len(fields) == 3 * 3 - 1  # one is left out
     for field in fields:
         x, y, part = field["x_px"], field["y_px"], cut_out(classes, field)
         there = known(part)
         assert field["known_px"] == there >= part.size / 2
+        counted = count(*(cut_out(one, field) for one in (picture, classes, confidence)))
+        assert field["saturated_fraction"] == counted.saturated_fraction
+        assert field["unsure_fraction"] == counted.unsure_fraction
         for index, key in enumerate(("al", "mg2si", "fe")):
             assert field[f"{key}_area_fraction"] == pytest.approx((part == index).sum() / there)
         for index, key in ((1, "mg2si"), (2, "fe")):
@@ -248,6 +261,8 @@ def test_fields_without_particles_have_fractions_alone() -> None:
         "width_px": 100,
         "height_px": 100,
         "known_px": 10000,
+        "saturated_fraction": pytest.approx(1 - 0.75**3, abs=0.02),
+        "unsure_fraction": pytest.approx(13 / 30, abs=0.02),
         "al_area_fraction": pytest.approx(0.91),
         "mg2si_area_fraction": pytest.approx(0.09),
         "fe_area_fraction": 0.0,
@@ -260,7 +275,14 @@ def test_fields_without_particles_have_fractions_alone() -> None:
     }
 
 
-@pytest.mark.parametrize("document", [None, [[0, 0, 1]], [[0, 0, 1, -1]], [[9, 9, 9, 9]], {"a": 1}])
+@pytest.mark.parametrize(
+    "document",
+    [
+        None, {"a": 1}, [[0, 0, 1, 1]],
+        *({"pixels": [one], "doubtful": []} for one in ([0, 0, 1], [0, 0, 1, -1], [9, 9, 9, 9])),
+        {"pixels": []}, {"pixels": [], "doubtful": [[0, 0, 2, 1]]},
+    ],
+)  # fmt: skip
 def test_what_is_no_count_is_refused(document: object) -> None:
     with pytest.raises(ValueError, match="no counts of fields"):
         FieldGrid(10, 10).join(document)
