@@ -12,12 +12,16 @@ from hptl_deploy.measurement.particles import Particles
 from hptl_deploy.measurement.runs import RowRuns
 from hptl_deploy.phases import IGNORE, Phase
 from hptl_deploy.quality.counts import Counts, count
+from hptl_deploy.quality.judging import focus_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIELD_WIDTH, FIELD_HEIGHT = 2560, 1920
 """Of the fields of a mosaic, about: a microscope camera's frame in px."""
+_FOCUS_ROWS = 256
+"""Of a field's rows those are judged for focus that lie with its middle one in one piece of this
+grid: bands begin and end on it, so they are in memory together whatever the bands."""
 
 
 def field_figures(
@@ -74,6 +78,7 @@ class FieldGrid:
         self._crossings = FieldCrossings(self._down, self._across)
         # [fields down, fields across, 2]: saturated, unsure
         self._doubtful = np.zeros((*self._pixels.shape[:2], 2), np.int64)
+        self._focus: dict[tuple[int, int], float] = {}
 
     def add(
         self,
@@ -98,13 +103,36 @@ class FieldGrid:
                 self._pixels[row, column] += np.bincount(part.ravel(), minlength=256)
                 found = count(pixels[here], part, confidence[here])
                 self._doubtful[row, column] += (found.saturated, found.unsure)
+                self._judge(pixels, classes, (row, column), top)
 
-    def to_json(self) -> dict[str, list[list[int]]]:
-        """For storing: field down, field across, what is counted, and how many, where there are."""
-        return {
+    def _judge(
+        self,
+        pixels: NDArray[np.uint8],
+        classes: NDArray[np.uint8],
+        field: tuple[int, int],
+        top: int,
+    ) -> None:
+        """The focus of a `field` whose middle rows are there."""
+        first, behind = self._down[field[0] : field[0] + 2].tolist()
+        begin = (first + behind) // 2 // _FOCUS_ROWS * _FOCUS_ROWS
+        rows = slice(max(first, begin) - top, min(behind, begin + _FOCUS_ROWS) - top)
+        if rows.start < 0 or rows.stop > len(classes):
+            return
+        here = (rows, slice(*self._across[field[1] : field[1] + 2].tolist()))
+        focus = focus_of(pixels[here], classes[here])
+        if focus is not None:
+            self._focus[field] = focus
+
+    def to_json(self) -> dict[str, list[list[float]]]:
+        """For storing: field down, field across, what is counted, and how many, where there are.
+
+        Of `focus`, the figure in place of the last two.
+        """
+        counted: dict[str, list[list[float]]] = {
             name: [[*place.tolist(), int(counts[tuple(place)])] for place in np.argwhere(counts)]
             for name, counts in self._counted.items()
         }
+        return counted | {"focus": [[*field, figure] for field, figure in self._focus.items()]}
 
     @property
     def _counted(self) -> dict[str, NDArray[np.int64]]:
@@ -118,6 +146,7 @@ class FieldGrid:
                     if min(row, column, what, number) < 0:
                         raise ValueError("negative")
                     counts[row, column, what] += number
+            self._focus |= {(row, column): float(one) for row, column, one in document["focus"]}
         except (LookupError, TypeError, ValueError) as exc:
             raise ValueError("no counts of fields") from exc
 
@@ -131,7 +160,8 @@ class FieldGrid:
         """Every field, row by row, of which at least half is some phase.
 
         `x_px`, `y_px` (its upper left corner), `width_px`, `height_px`, `known_px` (its pixels
-        that are some phase), `saturated_fraction` and `unsure_fraction` of these,
+        that are some phase), `focus` of its middle rows, px, `saturated_fraction` and
+        `unsure_fraction` of its known pixels,
         `<key>_area_fraction` of every phase; `<key>_particles`,
         `<key>_number_per_mm2` and `<key>_mean_free_path_um` of all but the first: a particle is
         where its centre of area is; the path is that of the field cut out of the map. None without
@@ -153,6 +183,7 @@ class FieldGrid:
                 "height_px": bottom - top,
                 "known_px": known,
             }
+            field["focus"] = self._focus.get((row, column))
             doubtful = Counts(known, *self._doubtful[row, column].tolist())
             field["saturated_fraction"] = doubtful.saturated_fraction
             field["unsure_fraction"] = doubtful.unsure_fraction

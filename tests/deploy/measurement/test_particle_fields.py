@@ -18,6 +18,8 @@ from hptl_deploy.measurement.particle_fields import (
 from hptl_deploy.measurement.runs import row_runs
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.quality.counts import count
+from hptl_deploy.quality.judging import focus_of
+from support.edges import edges
 from support.particles import measured
 
 SIZE_UM = 0.5
@@ -261,6 +263,7 @@ def test_fields_without_particles_have_fractions_alone() -> None:
         "width_px": 100,
         "height_px": 100,
         "known_px": 10000,
+        "focus": None,
         "saturated_fraction": pytest.approx(1 - 0.75**3, abs=0.02),
         "unsure_fraction": pytest.approx(13 / 30, abs=0.02),
         "al_area_fraction": pytest.approx(0.91),
@@ -279,10 +282,36 @@ def test_fields_without_particles_have_fractions_alone() -> None:
     "document",
     [
         None, {"a": 1}, [[0, 0, 1, 1]],
-        *({"pixels": [one], "doubtful": []} for one in ([0, 0, 1], [0, 0, 1, -1], [9, 9, 9, 9])),
-        {"pixels": []}, {"pixels": [], "doubtful": [[0, 0, 2, 1]]},
+        {"pixels": [[0, 0, 1]], "doubtful": [], "focus": []},
+        {"pixels": [[0, 0, 1, -1]], "doubtful": [], "focus": []},
+        {"pixels": [[9, 9, 9, 9]], "doubtful": [], "focus": []},
+        {"pixels": []}, {"pixels": [], "doubtful": [[0, 0, 2, 1]], "focus": []},
+        {"pixels": [], "doubtful": []}, {"pixels": [], "doubtful": [], "focus": [[0, 0]]},
     ],
 )  # fmt: skip
 def test_what_is_no_count_is_refused(document: object) -> None:
     with pytest.raises(ValueError, match="no counts of fields"):
         FieldGrid(10, 10).join(document)
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+@pytest.mark.parametrize("bands", [[700], [256, 512, 700], [512, 700], [256, 700]])
+def test_the_focus_of_a_field_is_that_of_its_middle_rows_whatever_the_bands(
+    monkeypatch: pytest.MonkeyPatch, bands: list[int], left_out: bool
+) -> None:
+    """Two fields of 600 x 700 px, the right one less sharp, in bands that end at these rows."""
+    monkeypatch.setattr("hptl_deploy.measurement.particle_fields.FIELD_WIDTH", 600)
+    drawn = [edges(blur, low=60, high=190, size=(700, 600)) for blur in (1.2, 3.5)]
+    pixels, middle = np.concatenate(drawn, axis=1), slice(256, 512)
+    classes = np.zeros(pixels.shape[:2], np.uint8)
+    classes[260:500, 600:900] = 255 * left_out
+    height, width = 700, 1200
+    grid, top = FieldGrid(height, width), 0
+    for bottom in bands:
+        band, seen = FieldGrid(height, width), slice(top, bottom)
+        band.add(pixels[seen], classes[seen], np.full_like(classes[seen], 250), top)
+        grid.join(json.loads(json.dumps(band.to_json())))
+        top = bottom
+    sharp, blurred = (field["focus"] for field in grid.fields(PAPER_PHASES, None, None))
+    assert sharp == focus_of(drawn[0][middle]) == pytest.approx(1.2, rel=0.05)
+    assert blurred == focus_of(drawn[1][middle], classes[middle, 600:]) == pytest.approx(3.5, 0.05)

@@ -19,6 +19,7 @@ from hptl_deploy.model import load_model
 from hptl_deploy.quality.counts import count
 from hptl_deploy.quality.features import FEATURES, answer_features, pixel_features
 from hptl_deploy.quality.fitting import Observed, fit
+from hptl_deploy.quality.judging import focus_of
 from hptl_deploy.quality.row import QUALITY_COLUMNS
 from hptl_deploy.quality.statistics import LIMITS
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
@@ -164,6 +165,9 @@ def test_fields_of_a_mosaic_have_figures_and_flags_of_their_own(
         part = count(pixels[here], classes[here], confidence[here])
         assert field["saturated_fraction"] == part.saturated_fraction
         assert field["unsure_fraction"] == part.unsure_fraction
+        grid = (here.start + here.stop) // 2 // 256 * 256
+        middle = slice(max(here.start, grid), min(here.stop, grid + 256))
+        assert field["focus"] == focus_of(pixels[middle], classes[middle])
     assert ["saturated" in field["flags"] for field in found] == [False, True, False, False]
     unsure = sum("low confidence" in field["flags"] for field in found)
     text = (summary.out / "report.html").read_text(encoding="utf-8")
