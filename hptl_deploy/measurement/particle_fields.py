@@ -160,47 +160,50 @@ class FieldGrid:
         """Every field, row by row, of which at least half is some phase.
 
         `x_px`, `y_px` (its upper left corner), `width_px`, `height_px`, `known_px` (its pixels
-        that are some phase), `focus` of its middle rows, px, `saturated_fraction` and
-        `unsure_fraction` of its known pixels,
-        `<key>_area_fraction` of every phase; `<key>_particles`,
-        `<key>_number_per_mm2` and `<key>_mean_free_path_um` of all but the first: a particle is
-        where its centre of area is; the path is that of the field cut out of the map. None without
-        `particles`; the last needs all rows to have been given to `cross`.
+        that are some phase), `focus` of its middle rows (px), `saturated_fraction` and
+        `unsure_fraction` of its known pixels, `<key>_area_fraction` of every phase;
+        `<key>_particles`, `<key>_number_per_mm2` and `<key>_mean_free_path_um` of all but the
+        first: a particle is where its centre of area is; the path is that of the field cut out of
+        the map. None without `particles`; the last needs all rows to have been given to `cross`.
         """
         numbers = None if particles is None else self._numbers(particles)
         found = []
         for row, column in np.ndindex(self._pixels.shape[:2]):
-            top, bottom = self._down[row : row + 2].tolist()
-            left, right = self._across[column : column + 2].tolist()
             pixels = self._pixels[row, column].tolist()
             known = sum(pixels) - pixels[IGNORE]
             if 2 * known < sum(pixels):
                 continue
-            field: dict[str, Any] = {
-                "x_px": left,
-                "y_px": top,
-                "width_px": right - left,
-                "height_px": bottom - top,
-                "known_px": known,
-            }
-            field["focus"] = self._focus.get((row, column))
-            doubtful = Counts(known, *self._doubtful[row, column].tolist())
-            field["saturated_fraction"] = doubtful.saturated_fraction
-            field["unsure_fraction"] = doubtful.unsure_fraction
+            field = self._about((row, column), known)
             for index, phase in enumerate(phases):
                 field[f"{phase.key}_area_fraction"] = pixels[index] / known
             if numbers is None:
                 found.append(field | no_figures(phases))
                 continue
             for index, phase in enumerate(phases[1:], 1):
-                count, halves = numbers[row, column, index].tolist()
+                particles_here, halves = numbers[row, column, index].tolist()
                 crossings = int(self._crossings.counts[row, column, index])
                 free = _free_path(pixels[index], crossings, known)
-                field[f"{phase.key}_particles"] = count
+                field[f"{phase.key}_particles"] = particles_here
                 field[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
                 field[f"{phase.key}_mean_free_path_um"] = _in_um(free, pixel_size_um)
             found.append(field)
         return found
+
+    def _about(self, field: tuple[int, int], known: int) -> dict[str, Any]:
+        """Where a `field` (down, across) of `known` pixels lies, and how doubtful it is."""
+        top, bottom = self._down[field[0] : field[0] + 2].tolist()
+        left, right = self._across[field[1] : field[1] + 2].tolist()
+        doubtful = Counts(known, *self._doubtful[field].tolist())
+        return {
+            "x_px": left,
+            "y_px": top,
+            "width_px": right - left,
+            "height_px": bottom - top,
+            "known_px": known,
+            "focus": self._focus.get(field),
+            "saturated_fraction": doubtful.saturated_fraction,
+            "unsure_fraction": doubtful.unsure_fraction,
+        }
 
     def _numbers(self, particles: Particles) -> NDArray[np.int64]:
         """Particles, and halves of them that count [fields down, fields across, index, 2]."""
