@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hptl_deploy.left_out.strips import Strip
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
@@ -23,21 +25,22 @@ _LINE, _LEVEL = 4, 3
 """Rows of a frame or a rule at most, and of an edge that is level but blurred."""
 _SMALLEST = 10
 _LARGEST = 0.35
-"""Rows, as a share of the frame's."""
+"""Rows, as a share of the page's."""
 
 
-def info_bands(pixels: NDArray[np.uint8]) -> list[Region]:
-    """Bands across the bottom and the top of the frame `pixels`, uint8 [H, W, 3]."""
-    height, width = pixels.shape[:2]
-    bottom = _rows(pixels[::-1])
-    top = _rows(pixels) if bottom < height else 0
+def info_bands(strips: Sequence[Strip]) -> list[Region]:
+    """Bands across the bottom and the top of the page, of which `strips` are the outer rows."""
+    first, last = strips[0], strips[-1]
+    height, width = first.page.shape
+    most = int(_LARGEST * height)
+    bottom = _rows(last.pixels[::-1], most)
+    top = _rows(first.pixels, most) if bottom < height else 0
     found = [Region(height - bottom, height, 0, width)] if bottom else []
     return [*found, Region(0, top, 0, width)] if top else found
 
 
-def _rows(pixels: NDArray[np.uint8]) -> int:
-    """Of all bands that lie one upon another from the first row on."""
-    most = int(_LARGEST * len(pixels))
+def _rows(pixels: NDArray[np.uint8], most: int) -> int:
+    """Of all bands that lie one upon another from the first row on, `most` at most."""
     total = 0
     while total < most and (rows := _band(pixels[total:most])):
         total += rows

@@ -5,7 +5,7 @@ an edge that lies between the same two rows all along, above and below, and ends
 column in all of its rows; that much outlives JPEG and a change of size. Whether it is a scale
 bar is decided by what stands beside it.
 
-H and W are the frame's height and width in px.
+H and W are the height and width of a strip in px; shares are of the page's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from hptl_deploy.left_out.strips import Strip
 from hptl_deploy.phases import Colour
 from hptl_deploy.tiling import Region
 
@@ -35,10 +36,10 @@ _BLOCK = 8
 _BLOCKS = 3
 """A bar has so many in a row, at least."""
 _SHORTEST, _LONGEST = 32, 0.7
-"""Pixels, and share of the frame's width: what crosses all of it is no scale bar."""
+"""Pixels, and share of the page's width: what crosses all of it is no scale bar."""
 _LEAST_ASPECT = 2.5
 _THICKEST = 0.04
-"""Of the frame's height."""
+"""Of the page's height."""
 BEYOND = 3
 """Rows or columns from a bar to where nothing of its blurred edge is left."""
 _WAVES, _WAVES_EXACT, _WAVES_THIN = 0.3, 0.14, 0.06
@@ -51,7 +52,7 @@ _CLEAR, _LEAST_CLEAR = 0.4, 0.4
 _PURE = 24
 """Levels from none and from all of a channel."""
 _SHORT_EXACT, _SHORT, _SHORT_PX, _LONG = 0.04, 0.06, 64, 0.1
-"""Shares of the frame's width, and px. Below the first, saturated particles of an enlarged
+"""Shares of the page's width, and px. Below the first, saturated particles of an enlarged
 micrograph are as exact as a bar; below the next two are needles as straight as one; none was found
 that is half as long as the last."""
 _TICK = 0.5
@@ -85,11 +86,11 @@ class Bar:
         return max(12, min(48, int(0.4 * self.contrast)))
 
 
-def find_bars(pixels: NDArray[np.uint8]) -> Iterator[Bar]:
-    """Every bar in `pixels`, uint8 [H, W, 3], that is thin, straight and level."""
-    for rows, columns in _edges(pixels):
-        bar = _bar(pixels, rows, columns)
-        if bar is not None:
+def find_bars(strip: Strip) -> Iterator[Bar]:
+    """Every bar in `strip` that is thin, straight and level, in the strip's coordinates."""
+    for rows, columns in _edges(strip.pixels):
+        bar = _bar(strip, rows, columns)
+        if bar is not None and strip.holds(bar.region, BEYOND + 1):
             yield bar
 
 
@@ -145,17 +146,17 @@ def _apart(plane: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return apart
 
 
-def _bar(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Bar | None:
+def _bar(strip: Strip, rows: slice, columns: slice) -> Bar | None:
     """The bar whose upper edge lies in `rows` and `columns`, if it is one."""
+    pixels = strip.pixels
     row, ground = _purest_row(pixels, rows, columns)
-    seed = Bar(
-        Region(row, row + 1, columns.start, columns.stop), _median(pixels[row, columns]), ground
-    )
+    piece = Region(row, row + 1, columns.start, columns.stop)
+    seed = Bar(piece, _median(pixels[row, columns]), ground)
     if seed.contrast < _CONTRAST:
         return None
     # A dark particle at its end goes on where a black bar stops, unless few levels are granted.
     for levels in (seed.tolerance, seed.tolerance // 3):
-        bar = _extended(pixels, seed, levels)
+        bar = _extended(strip, seed, levels)
         judged = None if bar is None else _judged(pixels, bar)
         if judged is not None and (judged.exact or levels == seed.tolerance):
             return judged
@@ -181,17 +182,18 @@ def _judged(pixels: NDArray[np.uint8], bar: Bar) -> Bar | None:
     return bar if share >= _SHORT and width >= _SHORT_PX else None
 
 
-def _extended(pixels: NDArray[np.uint8], seed: Bar, levels: int) -> Bar | None:
+def _extended(strip: Strip, seed: Bar, levels: int) -> Bar | None:
     """All that is within `levels` of the colour of `seed`, a piece of one row.
 
     None where that is no thin rectangle.
     """
+    pixels = strip.pixels
     row, start, stop, colour = seed.region.y0, seed.region.x0, seed.region.x1, seed.colour
     near = distance(pixels[row], colour) <= levels
     left, right = _run(near, (start + stop) // 2, 2)
     if not _SHORTEST <= right - left <= _LONGEST * pixels.shape[1]:
         return None
-    most = max(6, min(int(_THICKEST * len(pixels)), int((right - left) / _LEAST_ASPECT)))
+    most = max(6, min(int(_THICKEST * strip.page_height), int((right - left) / _LEAST_ASPECT)))
     first, last = max(0, row - most - 1), row + most + 2
     inside = distance(pixels[first:last, left:right], colour) <= levels
     top, bottom = _run(inside.mean(1) >= 0.8, row - first, 0)

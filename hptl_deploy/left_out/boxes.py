@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hptl_deploy.left_out.bars import Bar, distance
+from hptl_deploy.left_out.strips import Strip
 from hptl_deploy.phases import Colour
 from hptl_deploy.tiling import Region
 
@@ -18,16 +19,19 @@ _NEAR = 3
 _FLAT = 24
 """Levels from the box's colour, at most: JPEG rings beside letters."""
 _LARGEST = 0.25
-"""Share of the frame."""
+"""Share of the page."""
 _BOX, _LETTERS, _OUTSIDE = 0.7, 0.25, 0.35
 """How much of a row or column is of the box's colour: just inside its edge at least, across
 letters at least, just outside at most."""
 
 
-def box_round(pixels: NDArray[np.uint8], bar: Bar) -> Region | None:
-    """The box round `bar` in the frame `pixels`, uint8 [H, W, 3]; None where it stands in none."""
-    height, width = pixels.shape[:2]
-    region = bar.region
+def box_round(strip: Strip, bar: Bar) -> Region | None:
+    """The box round `bar`, both in the strip's coordinates; None where it stands in none.
+
+    Likewise where the strip does not hold all of it.
+    """
+    pixels, region = strip.pixels, bar.region
+    height = len(pixels)
     rows = [y for y in (region.y0 - _NEAR - 1, region.y1 + _NEAR) if 0 <= y < height]
     ends = region.width // 4  # where ticks may stand
     beside = np.concatenate([pixels[y, region.x0 + ends : region.x1 - ends] for y in rows])
@@ -35,24 +39,26 @@ def box_round(pixels: NDArray[np.uint8], bar: Bar) -> Region | None:
     colour = (red, green, blue)
     if (distance(beside, colour) <= _FLAT).mean() < _BOX:
         return None
-    box = _grown(pixels, region, colour)
-    if box.height * box.width > _LARGEST * height * width:
+    box = _grown(strip, region, colour)
+    page = strip.page
+    if not strip.holds(box, _NEAR) or box.height * box.width > _LARGEST * page.height * page.width:
         return None
     return box if _has_edges(pixels, box, colour) else None
 
 
-def _grown(pixels: NDArray[np.uint8], bar: Region, colour: Colour) -> Region:
+def _grown(strip: Strip, bar: Region, colour: Colour) -> Region:
     """From the bar outwards as long as rows and columns hold enough of `colour`."""
-    height, width = pixels.shape[:2]
+    height, width = strip.pixels.shape[:2]
+    reach = strip.page_height // 4
     near = Region(
-        max(0, bar.y0 - height // 4), min(height, bar.y1 + height // 4),
+        max(0, bar.y0 - reach), min(height, bar.y1 + reach),
         max(0, bar.x0 - width // 3), min(width, bar.x1 + width // 3),
     )  # fmt: skip
     here = bar.relative_to(near)
     # From where the bar's blurred edge has ended.
     rows = max(0, here.y0 - _NEAR), min(near.height, here.y1 + _NEAR)
     columns = max(0, here.x0 - _NEAR), min(near.width, here.x1 + _NEAR)
-    flat = distance(pixels[near.slices], colour) <= _FLAT
+    flat = distance(strip.pixels[near.slices], colour) <= _FLAT
     for _ in range(4):  # letters beside the bar widen it, letters above make it higher
         before = rows, columns
         rows = _reach(flat[:, slice(*columns)].mean(1) >= _LETTERS, rows, near.height)

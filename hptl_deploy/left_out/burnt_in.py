@@ -10,7 +10,8 @@ Each step is conservative, since a particle that is taken for print is lost to t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,17 @@ from hptl_deploy.left_out.bands import info_bands
 from hptl_deploy.left_out.bars import Bar, distance, find_bars, with_ticks
 from hptl_deploy.left_out.boxes import box_round
 from hptl_deploy.left_out.given import overlap
-from hptl_deploy.left_out.marking import BurntIn
+from hptl_deploy.left_out.marking import BurntIn, Searched
+from hptl_deploy.left_out.strips import (
+    EVERY,
+    Strip,
+    looked_at,
+    looked_at_in,
+    strip_rows,
+    strips_of,
+)
 from hptl_deploy.left_out.text import neighbourhood, round_all, text_beside
+from hptl_deploy.phases import Colour
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
@@ -30,59 +40,100 @@ SCALE_BAR, INFO_BAND = "scale bar", "info band"
 MARGIN = 8
 """Pixels round what was found: JPEG's rings end within a block of 8, and so do blurred edges."""
 _ALONE, _ALONE_THIN = 0.08, 0.1
-"""Shares of the frame's width from which an exact bar needs nothing beside it: one of 3 px or
+"""Shares of the page's width from which an exact bar needs nothing beside it: one of 3 px or
 more, and a thinner one."""
-_EVERY = 4
-"""Every fourth row and column is looked at where a colour's share is wanted."""
-_MOST_ELSEWHERE, _MOST_OF_FRAME = 4.0, 0.001
-"""Pixels of a bar's colour that are not near it, at most: by those of the bar, and of the frame."""
+_MOST_ELSEWHERE, _MOST_OF_PAGE, _MOST_OF_THIN = 4, 0.001, 20
+"""Pixels of a bar's colour that are not near it, at most: by those of the bar; or by those of the
+page, up to the last by those of the bar, since a thin bar has few."""
 
 
 def find_burnt_in(pixels: NDArray[np.uint8]) -> tuple[BurntIn, ...]:
-    """Info bands, then scale bars, of the frame `pixels`, uint8 [H, W, 3], with their margins."""
-    height, width = pixels.shape[:2]
-    frame = Region(0, height, 0, width)
-    bands = info_bands(pixels)
+    """Info bands, then scale bars, of the page `pixels`, uint8 [H, W, 3], with their margins."""
+    height = len(pixels)
+    return _found((Strip(pixels, 0, height),), lambda: [pixels[::EVERY, ::EVERY]])
+
+
+def search_strips(
+    read: Callable[[int, int], NDArray[np.uint8]], height: int, width: int, most: int
+) -> Searched:
+    """As `find_burnt_in`, of a page of `height` x `width` px in no more than `most` of them.
+
+    `read(y0, y1)` gives rows of the page, uint8 [y1 - y0, W, 3]. The page is read once more where
+    something may be a bar, piece by piece. Raises what `read` raises.
+    """
+    rows = strip_rows(height, width, most)
+    found = _found(strips_of(read, height, rows), lambda: looked_at(read, height))
+    return Searched(found, rows if rows < height else None)
+
+
+def _found(
+    strips: Sequence[Strip], pieces: Callable[[], Iterable[NDArray[np.uint8]]]
+) -> tuple[BurntIn, ...]:
+    """In the page's coordinates; `pieces` gives every fourth row and column of all of it."""
+    page = strips[0].on_page(strips[0].page)
+    bands = info_bands(strips)
     found: list[Region] = []
     # The longest first: the foot of a 1 is a bar, too. What is in a box needs no words.
-    bars = sorted(find_bars(pixels), key=lambda bar: -bar.region.width)
-    for part_of in (box_round, _with_words):
-        for bar in bars:
-            if not any(overlap(bar.region, known) == bar.region for known in (*bands, *found)):
-                beside = part_of(pixels, bar)
+    bars = [(strip, bar) for strip in strips for bar in find_bars(strip)]
+    bars.sort(key=lambda one: -one[1].region.width)
+    rare = _Rarity([bar for _, bar in bars], pieces)
+    for part_of in (box_round, partial(_with_words, rare=rare)):
+        for strip, bar in bars:
+            place = strip.on_page(bar.region)
+            if not any(overlap(place, known) == place for known in (*bands, *found)):
+                beside = part_of(strip, bar)
                 if beside is not None:
-                    whole = round_all([with_ticks(pixels, bar), beside])
-                    found.append(_with_margin(whole, frame))
+                    whole = round_all([with_ticks(strip.pixels, bar), beside])
+                    if strip.holds(whole, 1):
+                        found.append(_with_margin(strip.on_page(whole), page))
     return (
-        *(BurntIn(INFO_BAND, _with_margin(band, frame)) for band in bands),
+        *(BurntIn(INFO_BAND, _with_margin(band, page)) for band in bands),
         *(BurntIn(SCALE_BAR, region) for region in _joined(found)),
     )
 
 
-def _with_words(pixels: NDArray[np.uint8], bar: Bar) -> Region | None:
+def _with_words(strip: Strip, bar: Bar, *, rare: _Rarity) -> Region | None:
     """The words beside `bar`; itself where it needs none, None where it is none without them."""
-    rare = _is_rare(pixels, bar)
-    words = text_beside(pixels, bar, crowded=not rare) if rare or bar.exact else None
-    share = bar.region.width / pixels.shape[1]
+    is_rare = rare.of(strip, bar)
+    words = text_beside(strip, bar, crowded=not is_rare) if is_rare or bar.exact else None
+    share = bar.region.width / strip.page.width
     alone = bar.exact and share >= (_ALONE if bar.region.height >= 3 else _ALONE_THIN)
     return bar.region if words is None and alone else words
 
 
-def _is_rare(pixels: NDArray[np.uint8], bar: Bar) -> bool:
-    """Its colour is found nowhere but near it: particles are many, and all over the frame."""
-    near = neighbourhood(pixels.shape, bar)
-    everywhere, here = (
-        np.count_nonzero(distance(part[::_EVERY, ::_EVERY], bar.colour) <= bar.tolerance // 2)
-        for part in (pixels, pixels[near.slices])
-    )
-    elsewhere = int(everywhere - here) * _EVERY * _EVERY
-    frame, height, width = pixels[..., 0].size, bar.region.height, bar.region.width
-    return elsewhere <= max(_MOST_ELSEWHERE * height * width, _MOST_OF_FRAME * frame)
+class _Rarity:
+    """Whether a bar's colour is found nowhere but near it: particles are all over a page."""
+
+    def __init__(
+        self, bars: Sequence[Bar], pieces: Callable[[], Iterable[NDArray[np.uint8]]]
+    ) -> None:
+        """`pieces` is called once at most, since a page may have to be read for it."""
+        self._like = dict.fromkeys(((bar.colour, bar.tolerance // 2) for bar in bars), 0)
+        self._pieces, self._counted = pieces, False
+
+    def of(self, strip: Strip, bar: Bar) -> bool:
+        """Of one of the bars, in its strip."""
+        if not self._counted:
+            for piece in self._pieces():
+                for colour, levels in self._like:
+                    self._like[colour, levels] += _near(piece, colour, levels)
+            self._counted = True
+        levels = bar.tolerance // 2
+        here = looked_at_in(strip, neighbourhood(strip, bar))
+        elsewhere = (self._like[bar.colour, levels] - _near(here, bar.colour, levels)) * EVERY**2
+        area, page = bar.region.height * bar.region.width, strip.page.height * strip.page.width
+        most = max(_MOST_ELSEWHERE * area, min(_MOST_OF_PAGE * page, _MOST_OF_THIN * area))
+        return bool(elsewhere <= most)
 
 
-def _with_margin(region: Region, frame: Region) -> Region:
+def _near(pixels: NDArray[np.uint8], colour: Colour, levels: int) -> int:
+    """How many of them are within `levels` of `colour`."""
+    return int(np.count_nonzero(distance(pixels, colour) <= levels))
+
+
+def _with_margin(region: Region, page: Region) -> Region:
     wider = Region(region.y0 - MARGIN, region.y1 + MARGIN, region.x0 - MARGIN, region.x1 + MARGIN)
-    return overlap(wider, frame) or region
+    return overlap(wider, page) or region
 
 
 def _joined(regions: Sequence[Region]) -> list[Region]:

@@ -33,6 +33,15 @@ class BurntIn:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What a search for scale bars and info bands has come to."""
+
+    found: tuple[BurntIn, ...] = ()
+    rows: int | None = None
+    """So many at the top and as many at the bottom were searched; None: all, or none at all."""
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """Everything that is left out of one page of `height` x `width` px."""
 
@@ -40,9 +49,7 @@ class LeftOut:
     width: int
     given: LeaveOut
     gaps: tuple[Region, ...]
-    burnt_in: tuple[BurntIn, ...] = ()
-    unsearched: bool = False
-    """True where nothing burnt in was looked for though it should be: the page is in bands."""
+    searched: Searched = Searched()
 
     def mark(self, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], area: Region) -> None:
         """Make both maps of `area`, [h, w], 255 and 0 where pixels are left out; in place."""
@@ -57,18 +64,19 @@ class LeftOut:
 
     def words(self) -> str:
         """`scale bar 612 x 88 px at (1890, 1780); bottom 120 rows`; empty where it is nothing."""
-        words = [str(one) for one in self.burnt_in]
+        words = [str(one) for one in self.searched.found]
         words += [what for what, _ in self.given.regions(self.height, self.width)]
         if self.given.mask is not None:
             words.append(f"mask {self.given.mask.name}")
         if self.gaps:
             words.append(f"gaps between tiles {sum(g.height * g.width for g in self.gaps)} px")
-        if self.unsearched:
-            words.append("not searched for scale bars")
+        if self.searched.rows is not None:
+            rows = self.searched.rows
+            words.append(f"scale bars looked for in the top and bottom {rows} rows alone")
         return "; ".join(words)
 
     def _regions(self) -> Iterator[Region]:
-        yield from (one.region for one in self.burnt_in)
+        yield from (one.region for one in self.searched.found)
         yield from (region for _, region in self.given.regions(self.height, self.width))
         yield from self.gaps
 
@@ -78,16 +86,11 @@ def left_out_of(
     height: int,
     width: int,
     gaps: tuple[Region, ...],
-    pixels: NDArray[np.uint8] | None = None,
+    pixels: NDArray[np.uint8],
 ) -> LeftOut:
-    """What is left out of a page; what is burnt in is looked for in `pixels` of all of it.
-
-    Without them nothing is, which is said.
-    """
+    """What is left out of a page; what is burnt in is looked for in `pixels` of all of it."""
     if given.scale_bar != "auto":
         return LeftOut(height, width, given, gaps)
-    if pixels is None:
-        return LeftOut(height, width, given, gaps, unsearched=True)
     from hptl_deploy.left_out.burnt_in import find_burnt_in
 
-    return LeftOut(height, width, given, gaps, find_burnt_in(pixels))
+    return LeftOut(height, width, given, gaps, Searched(find_burnt_in(pixels)))

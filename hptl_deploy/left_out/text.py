@@ -9,13 +9,14 @@ import numpy as np
 from scipy import ndimage
 
 from hptl_deploy.left_out.bars import BEYOND, Bar, with_ticks
+from hptl_deploy.left_out.strips import Strip
 from hptl_deploy.tiling import Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TALLEST = 0.1
-"""A letter's height as a share of the frame's shorter side."""
+"""A letter's height as a share of the page's shorter side."""
 _SMALLEST = 4
 """Of a letter, px."""
 _MOST_LETTERS = 16
@@ -29,36 +30,37 @@ _ASIDE = 0.3
 """How far a pixel may lie from the way between ground and ink, as a share of its length."""
 
 
-def text_beside(pixels: NDArray[np.uint8], bar: Bar, *, crowded: bool) -> Region | None:
+def text_beside(strip: Strip, bar: Bar, *, crowded: bool) -> Region | None:
     """The rectangle of the letters above, below or beside `bar`; None where there are none.
 
-    `pixels` is the frame, uint8 [H, W, 3]; `crowded` where it holds much else of that colour.
+    Both are in the strip's coordinates; `crowded` where the page holds much else of that colour.
+    What the strip's inner edge may cut is no letter.
     """
-    near = neighbourhood(pixels.shape, bar)
-    tallest = _tallest(*pixels.shape[:2])
-    at = with_ticks(pixels, bar).relative_to(near)
-    share = ink_share(pixels[near.slices], bar)
+    near, tallest = neighbourhood(strip, bar), _tallest(strip)
+    back = Region(-near.y0, 0, -near.x0, 0)
+    at = with_ticks(strip.pixels, bar).relative_to(near)
+    share = ink_share(strip.pixels[near.slices], bar)
     share[_around(at, BEYOND, BEYOND, near.height, near.width).slices] = 0
     pure, most, least = (share >= limit for limit in (_VIVID if bar.vivid else _GREY))
     words: Region | None = None
     # Letters that touch particles of nearly their colour part from them where only pure ones count.
     for ink in (pure, most) if crowded else (pure, most, least):
-        lines = _lines(_letters(ink, most, tallest))
-        words = _with_lines(words, [line for line in lines if _belongs(line, at)])
-    return None if words is None else words.relative_to(Region(-near.y0, 0, -near.x0, 0))
+        letters = _letters(ink, most, tallest)
+        uncut = [one for one in letters if strip.holds(one.relative_to(back), 1)]
+        words = _with_lines(words, [line for line in _lines(uncut) if _belongs(line, at)])
+    return None if words is None else words.relative_to(back)
 
 
-def neighbourhood(shape: tuple[int, ...], bar: Bar) -> Region:
-    """Where words of `bar` are looked for in a frame of this `shape`, (H, W, ...)."""
-    height, width = shape[:2]
-    tall = _tallest(height, width)
+def neighbourhood(strip: Strip, bar: Bar) -> Region:
+    """Where words of `bar` are looked for; all is in the strip's coordinates."""
+    tall, (height, width) = _tallest(strip), strip.pixels.shape[:2]
     columns = max(4 * tall, bar.region.width // 2)
     return _around(bar.region, 2 * tall, columns, height, width)
 
 
-def _tallest(height: int, width: int) -> int:
+def _tallest(strip: Strip) -> int:
     """Pixels of a letter's height, at most."""
-    return int(_TALLEST * min(height, width)) + _SMALLEST
+    return int(_TALLEST * min(strip.page.shape)) + _SMALLEST
 
 
 def _with_lines(words: Region | None, lines: list[Region]) -> Region | None:

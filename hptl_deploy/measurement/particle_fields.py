@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hptl_deploy.measurement.crossings import FieldCrossings
 from hptl_deploy.measurement.particles import Particles
+from hptl_deploy.measurement.runs import RowRuns
 from hptl_deploy.phases import IGNORE, Phase
+from hptl_deploy.quality.counts import Counts, count
+from hptl_deploy.quality.judging import focus_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIELD_WIDTH, FIELD_HEIGHT = 2560, 1920
 """Of the fields of a mosaic, about: a microscope camera's frame in px."""
+_FOCUS_ROWS = 256
+"""Of a field's rows those are judged for focus that lie with its middle one in one piece of this
+grid: bands begin and end on it, so they are in memory together whatever the bands."""
 
 
 def field_figures(
@@ -34,9 +41,7 @@ def field_figures(
         found[f"{phase.key}_particles"] = count if known else None
         found[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
         free = mean_free_path(particles, index, known)
-        found[f"{phase.key}_mean_free_path_um"] = (
-            None if free is None or pixel_size_um is None else free * pixel_size_um
-        )
+        found[f"{phase.key}_mean_free_path_um"] = _in_um(free, pixel_size_um)
     return found
 
 
@@ -49,11 +54,8 @@ def mean_free_path(particles: Particles, index: int, known: int) -> float | None
     cuts in two counts half.
     """
     members = particles.phase == index
-    crossings = int(particles.crossings[members].sum())
-    if not crossings:
-        return None
-    per_length = crossings / 2 / (2 * known)
-    return (1 - int(particles.area[members].sum()) / known) / per_length
+    area, crossings = particles.area[members].sum(), particles.crossings[members].sum()
+    return _free_path(int(area), int(crossings), known)
 
 
 def no_figures(phases: Sequence[Phase]) -> dict[str, int | float | None]:
@@ -73,30 +75,84 @@ class FieldGrid:
         self._across = _edges(width, FIELD_WIDTH)
         # [fields down, fields across, class index]
         self._pixels = np.zeros((len(self._down) - 1, len(self._across) - 1, 256), np.int64)
+        self._crossings = FieldCrossings(self._down, self._across)
+        # [fields down, fields across, 2]: saturated, unsure
+        self._doubtful = np.zeros((*self._pixels.shape[:2], 2), np.int64)
+        self._focus: dict[tuple[int, int], float] = {}
 
-    def add(self, classes: NDArray[np.uint8], top: int) -> None:
-        """Count rows of the class map, uint8 [rows, W], the first of which is row `top`."""
+    def add(
+        self,
+        pixels: NDArray[np.uint8],
+        classes: NDArray[np.uint8],
+        confidence: NDArray[np.uint8],
+        top: int,
+    ) -> None:
+        """Count rows of the mosaic, the first of which is row `top`.
+
+        `pixels` are uint8 [rows, W, 3]; `classes` and `confidence` x 255 uint8 [rows, W].
+        """
         for row, column in np.ndindex(self._pixels.shape[:2]):
             first = max(int(self._down[row]) - top, 0)
             behind = int(self._down[row + 1]) - top
-            part = classes[first : max(behind, 0), self._across[column] : self._across[column + 1]]
+            here = (
+                slice(first, max(behind, 0)),
+                slice(int(self._across[column]), int(self._across[column + 1])),
+            )
+            part = classes[here]
             if part.size:
                 self._pixels[row, column] += np.bincount(part.ravel(), minlength=256)
+                found = count(pixels[here], part, confidence[here])
+                self._doubtful[row, column] += (found.saturated, found.unsure)
+                self._judge(pixels, classes, (row, column), top)
 
-    def to_json(self) -> list[list[int]]:
-        """For storing: field down, field across, class index, pixels of all that are there."""
-        places = np.argwhere(self._pixels)
-        return [[*place.tolist(), int(self._pixels[tuple(place)])] for place in places]
+    def _judge(
+        self,
+        pixels: NDArray[np.uint8],
+        classes: NDArray[np.uint8],
+        field: tuple[int, int],
+        top: int,
+    ) -> None:
+        """The focus of a `field` whose middle rows are there."""
+        first, behind = self._down[field[0] : field[0] + 2].tolist()
+        begin = (first + behind) // 2 // _FOCUS_ROWS * _FOCUS_ROWS
+        rows = slice(max(first, begin) - top, min(behind, begin + _FOCUS_ROWS) - top)
+        if rows.start < 0 or rows.stop > len(classes):
+            return
+        here = (rows, slice(*self._across[field[1] : field[1] + 2].tolist()))
+        focus = focus_of(pixels[here], classes[here])
+        if focus is not None:
+            self._focus[field] = focus
+
+    def to_json(self) -> dict[str, list[list[float]]]:
+        """For storing: field down, field across, what is counted, and how many, where there are.
+
+        Of `focus`, the figure in place of the last two.
+        """
+        counted: dict[str, list[list[float]]] = {
+            name: [[*place.tolist(), int(counts[tuple(place)])] for place in np.argwhere(counts)]
+            for name, counts in self._counted.items()
+        }
+        return counted | {"focus": [[*field, figure] for field, figure in self._focus.items()]}
+
+    @property
+    def _counted(self) -> dict[str, NDArray[np.int64]]:
+        return {"pixels": self._pixels, "doubtful": self._doubtful}
 
     def join(self, document: Any) -> None:  # noqa: ANN401
         """Count what `to_json` gave of other rows, too. Raises ValueError for anything else."""
         try:
-            for row, column, index, pixels in document:
-                if min(row, column, index, pixels) < 0:
-                    raise ValueError("negative")
-                self._pixels[row, column, index] += pixels
-        except (IndexError, TypeError, ValueError) as exc:
+            for name, counts in self._counted.items():
+                for row, column, what, number in document[name]:
+                    if min(row, column, what, number) < 0:
+                        raise ValueError("negative")
+                    counts[row, column, what] += number
+            self._focus |= {(row, column): float(one) for row, column, one in document["focus"]}
+        except (LookupError, TypeError, ValueError) as exc:
             raise ValueError("no counts of fields") from exc
+
+    def cross(self, runs: RowRuns, bottom: int) -> None:
+        """The runs of the page's next rows, down to row `bottom`: what free paths are made of."""
+        self._crossings.add(runs, bottom)
 
     def fields(
         self, phases: Sequence[Phase], particles: Particles | None, pixel_size_um: float | None
@@ -104,37 +160,50 @@ class FieldGrid:
         """Every field, row by row, of which at least half is some phase.
 
         `x_px`, `y_px` (its upper left corner), `width_px`, `height_px`, `known_px` (its pixels
-        that are some phase), `<key>_area_fraction` of every phase; `<key>_particles` and
-        `<key>_number_per_mm2` of all but the first: a particle is where its centre of area is.
+        that are some phase), `focus` of its middle rows (px), `saturated_fraction` and
+        `unsure_fraction` of its known pixels, `<key>_area_fraction` of every phase;
+        `<key>_particles`, `<key>_number_per_mm2` and `<key>_mean_free_path_um` of all but the
+        first: a particle is where its centre of area is; the path is that of the field cut out of
+        the map. None without `particles`; the last needs all rows to have been given to `cross`.
         """
         numbers = None if particles is None else self._numbers(particles)
         found = []
         for row, column in np.ndindex(self._pixels.shape[:2]):
-            top, bottom = self._down[row : row + 2].tolist()
-            left, right = self._across[column : column + 2].tolist()
             pixels = self._pixels[row, column].tolist()
             known = sum(pixels) - pixels[IGNORE]
             if 2 * known < sum(pixels):
                 continue
-            field: dict[str, Any] = {
-                "x_px": left,
-                "y_px": top,
-                "width_px": right - left,
-                "height_px": bottom - top,
-                "known_px": known,
-            }
+            field = self._about((row, column), known)
             for index, phase in enumerate(phases):
                 field[f"{phase.key}_area_fraction"] = pixels[index] / known
+            if numbers is None:
+                found.append(field | no_figures(phases))
+                continue
             for index, phase in enumerate(phases[1:], 1):
-                count, halves = (
-                    (None, 0) if numbers is None else numbers[row, column, index].tolist()
-                )
-                field[f"{phase.key}_particles"] = count
-                field[f"{phase.key}_number_per_mm2"] = (
-                    None if count is None else _per_mm2(halves, known, pixel_size_um)
-                )
+                particles_here, halves = numbers[row, column, index].tolist()
+                crossings = int(self._crossings.counts[row, column, index])
+                free = _free_path(pixels[index], crossings, known)
+                field[f"{phase.key}_particles"] = particles_here
+                field[f"{phase.key}_number_per_mm2"] = _per_mm2(halves, known, pixel_size_um)
+                field[f"{phase.key}_mean_free_path_um"] = _in_um(free, pixel_size_um)
             found.append(field)
         return found
+
+    def _about(self, field: tuple[int, int], known: int) -> dict[str, Any]:
+        """Where a `field` (down, across) of `known` pixels lies, and how doubtful it is."""
+        top, bottom = self._down[field[0] : field[0] + 2].tolist()
+        left, right = self._across[field[1] : field[1] + 2].tolist()
+        doubtful = Counts(known, *self._doubtful[field].tolist())
+        return {
+            "x_px": left,
+            "y_px": top,
+            "width_px": right - left,
+            "height_px": bottom - top,
+            "known_px": known,
+            "focus": self._focus.get(field),
+            "saturated_fraction": doubtful.saturated_fraction,
+            "unsure_fraction": doubtful.unsure_fraction,
+        }
 
     def _numbers(self, particles: Particles) -> NDArray[np.int64]:
         """Particles, and halves of them that count [fields down, fields across, index, 2]."""
@@ -151,6 +220,18 @@ def _edges(length: int, wanted: int) -> NDArray[np.int64]:
     count = max(1, round(length / wanted))
     edges: NDArray[np.int64] = np.arange(count + 1, dtype=np.int64) * length // count
     return edges
+
+
+def _free_path(area: int, crossings: int, known: int) -> float | None:
+    """`mean_free_path` of a phase of `area` px among `known` px, from what its outlines cross."""
+    if not crossings:
+        return None
+    per_length = crossings / 2 / (2 * known)
+    return (1 - area / known) / per_length
+
+
+def _in_um(length: float | None, pixel_size_um: float | None) -> float | None:
+    return None if length is None or pixel_size_um is None else length * pixel_size_um
 
 
 def _per_mm2(halves: int, known: int, pixel_size_um: float | None) -> float | None:

@@ -111,8 +111,8 @@ class RowRuns:
         """[R], pixels."""
         return (self.end - self.start).astype(np.int64)
 
-    def at(self, places: NDArray[Any]) -> RowRuns:
-        """Those at `places`, a mask or indices that ascend."""
+    def at(self, places: NDArray[Any] | slice) -> RowRuns:
+        """Those at `places`, a mask, indices that ascend or a slice."""
         return RowRuns(*(getattr(self, field.name)[places] for field in fields(self)))
 
     def lower_by(self, rows: int) -> RowRuns:
@@ -253,8 +253,16 @@ def label_image(runs: Runs, shape: tuple[int, int]) -> NDArray[np.uint16] | NDAr
     """
     dtype = np.uint16 if runs.count <= np.iinfo(np.uint16).max else np.int32
     labels = np.zeros(shape, dtype)
-    length = (runs.end - runs.start).astype(np.int64)
-    begin = runs.row.astype(np.int64) * shape[1] + runs.start
-    place = np.arange(length.sum()) + np.repeat(begin - (np.cumsum(length) - length), length)
-    labels.reshape(-1)[place] = np.repeat(runs.particle + 1, length)
+    labels.reshape(-1)[pixels_of(runs, shape[1])] = np.repeat(
+        runs.particle + 1, runs.end - runs.start
+    )
     return labels
+
+
+def pixels_of(runs: Stretches, width: int) -> NDArray[np.int64]:
+    """Places of the pixels of all runs, one run after another, in a page of `width` columns."""
+    length = (runs.end - runs.start).astype(np.int64)
+    begin = runs.row.astype(np.int64) * width + runs.start
+    before = np.cumsum(length) - length
+    places: NDArray[np.int64] = np.arange(length.sum()) + np.repeat(begin - before, length)
+    return places

@@ -137,6 +137,13 @@ def _unlikeness(
 
 def flags_of(figures: Figures, card: ModelCard, pixel_size_um: float | None) -> tuple[str, ...]:
     """Which of FLAGS a field has; `pixel_size_um` is its own, before any resampling."""
+    of_size = _of_size(_trained_sizes(card), pixel_size_um)
+    found = {*flags_of_picture(figures, card), *(flag for flag, is_so in of_size.items() if is_so)}
+    return tuple(flag for flag in FLAGS if flag in found)
+
+
+def flags_of_picture(figures: Figures, card: ModelCard) -> tuple[str, ...]:
+    """Which of FLAGS a field's figures raise, whatever its pixel size."""
     limits = card.training_statistics.limits if card.training_statistics is not None else {}
     usual = limits.get("unsure_fraction")
     unsure = UNSURE_FRACTION if usual is None else max(usual, UNSURE_LEAST)
@@ -147,7 +154,6 @@ def flags_of(figures: Figures, card: ModelCard, pixel_size_um: float | None) -> 
         },
         UNSURE: _above(figures.unsure_fraction, unsure),
         UNLIKE: _above(figures.unlike_training, 1.0),
-        **_of_size(_trained_sizes(card), pixel_size_um),
     }
     return tuple(flag for flag in FLAGS if found.get(flag))
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hptl_deploy.quality.judging import FLAGS, NOISE, Figures, flags_of
+from hptl_deploy.quality.judging import FLAGS, NOISE, Figures, flags_of, flags_of_picture
 
 if TYPE_CHECKING:
     from hptl_deploy.model import ModelCard
@@ -31,6 +31,15 @@ def quality_row(
     """
     flags = (*flags_of(figures, card, pixel_size_um), *([NOISE] if noise else []))
     return {"flags": _BETWEEN.join(flags), **{name: getattr(figures, name) for name in _NUMBERS}}
+
+
+def part_flags(values: Mapping[str, Any], card: ModelCard) -> str:
+    """`flags` of a field of a mosaic with these `values`, among them figures by their names.
+
+    Those of pixel size are the mosaic's own.
+    """
+    figures = Figures(**{name: values.get(name) for name in _NUMBERS})
+    return _BETWEEN.join(flags_of_picture(figures, card))
 
 
 def flag_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

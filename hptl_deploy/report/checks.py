@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from hptl_deploy.report.reading import Row
@@ -53,6 +54,24 @@ def flags(rows: Sequence[Row]) -> list[dict[str, Any]] | None:
     if not rows or any("flags" not in row for row in rows):
         return None
     return _by_word((row, str(row["flags"] or "").split("; ")) for row in rows)
+
+
+def mosaic_flags(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """As `flags`, of the fields that mosaics are divided into: how many have each, of which files.
+
+    Empty where there are none, or none is conspicuous.
+    """
+    words = [
+        (row, [str(part.get("flags") or "").split("; ") for part in row["mosaic_fields"]])
+        for row in rows
+        if row.get("mosaic_fields")
+    ]
+    counted = Counter(word for _, parts in words for part in parts for word in part)
+    whole = sum(len(parts) for _, parts in words)
+    return [
+        one | {"count": counted[one["what"]], "of": whole}
+        for one in _by_word((row, chain.from_iterable(parts)) for row, parts in words)
+    ]
 
 
 def unjudged(rows: Sequence[Row]) -> list[dict[str, Any]]:

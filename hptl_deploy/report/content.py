@@ -10,7 +10,7 @@ from typing import Any
 
 from hptl_deploy import __version__
 from hptl_deploy.report.banners import banners
-from hptl_deploy.report.checks import calibration, flags, left_out, unjudged
+from hptl_deploy.report.checks import calibration, flags, left_out, mosaic_flags, unjudged
 from hptl_deploy.report.figures import (
     GROUPS_SHOWN,
     groups,
@@ -56,6 +56,7 @@ def content(results: Results) -> dict[str, Any]:
         ),
         "calibration": calibration(rows),
         "flags": flags(rows),
+        "mosaic_flags": mosaic_flags(rows),
         "unjudged": unjudged(rows),
         "left_out": left_out(rows),
         "model": model_section(results),

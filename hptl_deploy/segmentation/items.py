@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hptl_deploy.errors import HptlError
+from hptl_deploy.left_out.marking import Searched
 from hptl_deploy.micrographs.base import Calibration
 from hptl_deploy.rescaling.page import Rescaled, Seen
 from hptl_deploy.segmentation.inputs.listing import Listed
@@ -53,6 +54,8 @@ class PageOf:
     """How the network sees it at another pixel size; None: as it is, by `plan`."""
     gaps: tuple[Region, ...] = ()
     """Of the page: rectangles that hold no pixels."""
+    searched: Searched = field(default_factory=Searched)
+    """What is burnt into a page in bands; of any other it is found when it is written."""
 
     def rows_for(self, area: Region) -> Region:
         """The rows of the micrograph that are read for one of the plan's areas."""

@@ -13,10 +13,10 @@ from hptl_deploy.measurement.fields import Field
 from hptl_deploy.measurement.particle_fields import FieldGrid, field_figures, no_figures
 from hptl_deploy.measurement.particle_table import write_particles
 from hptl_deploy.measurement.particles import PageParticles
-from hptl_deploy.model import Model
+from hptl_deploy.model import Model, ModelCard
 from hptl_deploy.phases import Phase
 from hptl_deploy.quality.judging import NOISE, Figures
-from hptl_deploy.quality.row import quality_row
+from hptl_deploy.quality.row import part_flags, quality_row
 from hptl_deploy.segmentation.items import Outputs, PageOf
 
 PARTICLES_ENDING = "_particles.parquet"
@@ -80,7 +80,7 @@ def row_of(
         "left_out_px": field.left_out_px,
         "left_out": measures.left_out.words(),
         **fractions,
-        **_of_particles(measures, base, card.phases, size),
+        **_of_particles(measures, base, card, size),
         "particles_note": NOISE if noise else None,
         "mean_confidence": field.mean_confidence,
         **quality_row(measures.figures, card, size, noise=noise),
@@ -93,14 +93,16 @@ def row_of(
 
 
 def _of_particles(
-    measures: Measures, base: str, phases: tuple[Phase, ...], size: float | None
+    measures: Measures, base: str, card: ModelCard, size: float | None
 ) -> dict[str, Any]:
     """The particles' share of a row, and a mosaic's fields."""
-    found, grid = measures.particles, measures.grid
+    found, grid, phases = measures.particles, measures.grid, card.phases
     if found is None:
         figures, file, particles = no_figures(phases), None, None
     else:
         figures = field_figures(found.particles, found.known, phases, size)
         file, particles = f"{base}{PARTICLES_ENDING}", found.particles
-    fields = {} if grid is None else {"mosaic_fields": grid.fields(phases, particles, size)}
+    parts = [] if grid is None else grid.fields(phases, particles, size)
+    flagged = [part | {"flags": part_flags(part, card)} for part in parts]
+    fields = {} if grid is None else {"mosaic_fields": flagged}
     return {**figures, **fields, "particles_file": file}

@@ -23,8 +23,9 @@ STABLE_SECONDS = 5.0
 OVERLAYS = ("jpg", "png", "none")
 
 # Part of the settings' hash: raised when the same settings come to give other files.
-# 2: pixel sizes from EXIF in JPEG; 3: mosaics are pyramids; 4: measurements
-_OUTPUTS_VERSION = 4
+# 2: pixel sizes from EXIF in JPEG; 3: mosaics are pyramids; 4: measurements;
+# 5: free paths of mosaics' fields, scale bars in mosaics
+_OUTPUTS_VERSION = 5
 
 
 def absolute(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from hptl_deploy.datasets.description import DATA_SET_FILE
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import MicrographError
 from hptl_deploy.files import sha256_file
+from hptl_deploy.left_out.strips import search_bytes
+from hptl_deploy.micrographs.bands import BandReader
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
 from hptl_deploy.outputs import kinds
 from hptl_deploy.quality import judging
@@ -23,6 +25,7 @@ from hptl_deploy.segmentation.clock import Clock
 from hptl_deploy.segmentation.items import Failed, Frame, Job, Kept, PageOf, Skipped, reason
 from hptl_deploy.segmentation.ledger import Entry, Ledger
 from hptl_deploy.segmentation.memory import MemoryPlan
+from hptl_deploy.segmentation.mosaics.banding import LARGE
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
 from hptl_deploy.segmentation.stages import ByteGate, Cancelled
@@ -128,6 +131,7 @@ class Reader:
         need = self.memory.check_bands(page, plan, self.engine.capacity, of.rescaled)
         twice = 2 * plan.halo if of.rescaled is None else of.rescaled.reading[1]
         with self.keeps.inside(need), page.bands(twice) as bands:
+            of = self._searched(of, bands)
             for area in plan.areas:
                 with self.clock.busy("read"):
                     there = not self.options.overwrite and mosaic.has(area)
@@ -136,6 +140,16 @@ class Reader:
                 else:
                     rows = of.rows_for(area)
                     yield self._frame(of, area, partial(bands.read, rows.y0, rows.y1))
+
+    def _searched(self, of: PageOf, bands: BandReader) -> PageOf:
+        """With what is burnt in, before the first band is segmented; in every run alike."""
+        if self.options.leave_out.scale_bar != "auto":
+            return of
+        shape = (of.plan.height, of.plan.width)
+        with self.gate.inside(search_bytes(*shape, LARGE)), self.clock.busy("read"):
+            from hptl_deploy.left_out.burnt_in import search_strips
+
+            return replace(of, searched=search_strips(bands.read, *shape, LARGE))
 
     def _frame(self, of: PageOf, area: Region, read: Callable[[], NDArray[np.uint8]]) -> Frame:
         rescaled = of.rescaled

@@ -118,7 +118,7 @@ class Writer:
         banded = of.plan.band is not None
         if of.job.abandoned and not banded:
             return
-        left_out = self._left_out(of, None if banded else frame.pixels)
+        left_out = self._left_out_of_bands(of) if banded else self._left_out(of, frame.pixels)
         left_out.mark(solved.classes, solved.confidence, frame.area)
         tally, phases = Tally(), self.engine.model.card.phases
         tally.add(solved.classes, solved.confidence)
@@ -139,10 +139,15 @@ class Writer:
         outputs = self._write(writers | self._further(base, about, found, solved))
         self._enter(of, outputs, Measures(measured, left_out, figures, found))
 
-    def _left_out(self, of: PageOf, pixels: NDArray[np.uint8] | None = None) -> LeftOut:
+    def _left_out(self, of: PageOf, pixels: NDArray[np.uint8]) -> LeftOut:
         """Of a page; what is burnt in is looked for in the `pixels` of all of it."""
         plan = of.plan
         return left_out_of(self.options.leave_out, plan.height, plan.width, of.gaps, pixels)
+
+    def _left_out_of_bands(self, of: PageOf) -> LeftOut:
+        """Of a page in bands, which the reader has searched: the same in all of them."""
+        plan = of.plan
+        return LeftOut(plan.height, plan.width, self.options.leave_out, of.gaps, of.searched)
 
     def _band_done(self, of: PageOf, area: Region, *, now: bool) -> None:
         self.books.band_done(of, math.prod(area.shape), now=now)
@@ -161,7 +166,9 @@ class Writer:
         except ResultsError as exc:  # a stored band is damaged; the next run makes it again
             self.books.failed(of.job, "write", reason(exc))
             return
-        self._enter(of, outputs, Measures(measured, self._left_out(of), figures, found, grid))
+        self._enter(
+            of, outputs, Measures(measured, self._left_out_of_bands(of), figures, found, grid)
+        )
 
     def _enter(self, of: PageOf, outputs: dict[str, int], measures: Measures) -> None:
         """Into the books; bands are kept until all pages are there, or they would be made again."""

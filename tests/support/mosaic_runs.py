@@ -36,6 +36,7 @@ Calls = list[tuple[int, ...]]
 
 LIMITS = {
     "memory.LARGE": 500_000,
+    "reading.LARGE": 500_000,
     "mosaics.measured.LARGE": 500_000,
     "mosaics.banding._MOST_ROWS": 256,
     "mosaics.banding._TILE_PIXELS": 50_000,

@@ -56,7 +56,7 @@ class Measured:
         if self._asked:
             runs = row_runs(solved.classes, solved.confidence, IGNORE, self._most)
         if grid is not None:
-            grid.add(solved.classes, top)
+            grid.add(solved.frame.rows_of_area, solved.classes, solved.confidence, top)
         content = encode(number, None if runs is None else runs.lower_by(top), grid)
         write_bytes(self._path(number, "measured"), content)
 
@@ -80,14 +80,17 @@ class Measured:
         return measuring.page()
 
     def fields(self) -> FieldGrid | None:
-        """Pixels by field; None for a page that is no larger than one should be.
+        """Pixels and crossings by field; None for a page that is no larger than one should be.
 
         Raises OSError and ResultsError.
         """
         grid = self._grid()
         if grid is not None:
-            for _, counts in self._bands():
+            for number, (runs, counts) in enumerate(self._bands()):
                 grid.join(counts)
+                # Where a band has too many, the page has no figures of particles at all.
+                if self._asked and runs is not None:
+                    grid.cross(runs, self._banded.rows(number)[1])
         return grid
 
     def _grid(self) -> FieldGrid | None:

@@ -125,7 +125,7 @@ def test_a_mask_of_another_size(tmp_path: Path) -> None:
 
 def test_a_rectangle_that_misses_the_micrograph_is_said() -> None:
     given = LeaveOut(scale_bar="keep", ignore=(Region(5000, 5010, 4000, 4020),))
-    left_out = left_out_of(given, 40, 60, ())
+    left_out = left_out_of(given, 40, 60, (), np.zeros((40, 60, 3), np.uint8))
     assert left_out.words() == "region 20 x 10 px at (4000, 5000): outside"
     classes, confidence = np.ones((2, 40, 60), np.uint8)
     left_out.mark(classes, confidence, Region(0, 40, 0, 60))

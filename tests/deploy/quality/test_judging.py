@@ -12,7 +12,7 @@ from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.quality.features import FEATURES, answer_features, pixel_features
 from hptl_deploy.quality.fitting import Observed, fit
 from hptl_deploy.quality.judging import FLAGS, NOISE, Figures, figures_of, flags_of
-from hptl_deploy.quality.row import QUALITY_COLUMNS, flag_counts, quality_row
+from hptl_deploy.quality.row import QUALITY_COLUMNS, flag_counts, part_flags, quality_row
 from hptl_deploy.quality.statistics import LIMITS, TrainingStatistics
 from support.drawings import blobs
 from support.edges import edges
@@ -85,6 +85,13 @@ def test_pixel_sizes() -> None:
     assert flags(ranged, 0.03) == flags(ranged, 0.28) == ()
     assert flags(ranged, 0.029) == flags(ranged, 0.29) == ("pixel size outside training",)
     assert flags(ranged, None) == ("pixel size unknown",)
+
+
+def test_the_flags_of_a_part_are_those_of_its_figures_alone() -> None:
+    assert part_flags({"saturated_fraction": 0.02, "unsure_fraction": 0.06}, CARD) == (
+        "saturated; low confidence"
+    )
+    assert part_flags({"saturated_fraction": 0.01, "unsure_fraction": None}, CARD) == ""
 
 
 def test_several_flags_keep_their_order() -> None:

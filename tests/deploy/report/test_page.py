@@ -178,6 +178,25 @@ def test_flags_and_regions_left_out(tmp_path: Path) -> None:
     assert "No field was conspicuous" in page.text
     assert "Not judged" not in page.text
     assert "every pixel of every field counts" in page.text
+    assert "mosaics are divided into" not in page.text
+
+
+def test_flags_of_the_fields_of_mosaics(tmp_path: Path) -> None:
+    """Fields are counted, files are named; a mosaic of an earlier version has none."""
+    saturated, unsure = "saturated", "low confidence"
+    flags: tuple[list[str], ...] = (
+        [saturated, "", f"{saturated}; {unsure}"], [unsure, saturated], [],
+    )  # fmt: skip
+    rows = [
+        made_up_row(f"{n}.tif", mosaic_fields=[made_up_row("", flags=one) for one in parts])
+        for n, parts in enumerate(flags)
+    ]
+    rows.append(made_up_row("old.tif", mosaic_fields=[made_up_row("")]))
+    page = page_of(write_made_up(tmp_path / "a", rows))
+    assert (
+        "Of the 6 fields that mosaics are divided into: 3 saturated (0.tif, 1.tif); 2 low "
+        "confidence (0.tif, 1.tif). Their places: mosaic_fields in ledger.jsonl." in page.text
+    )
 
 
 def test_a_phase_that_no_field_shows_is_not_certain_to_be_nowhere(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.left_out.given import LeaveOut
@@ -22,11 +22,14 @@ from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
 from hptl_deploy.tiling import Region
 from support.czi_samples import Piece, czi
 from support.drawings import blobs, save
-from support.mosaic_runs import HEIGHT, WIDTH, colours, results, save_tiff, whole
+from support.left_out_pages import with_bar
+from support.mosaic_runs import HEIGHT, WIDTH, colours, lower, results, save_tiff, whole
 from support.sinks import Recorder
 from support.threshold_model import write_threshold_model
 
 TALL, WIDE = 120, 160
+OUTER_ROWS = "scale bars looked for in the top and bottom 275 rows alone"
+"""Of a mosaic of 1100 rows."""
 
 
 def rows(summary: RunSummary) -> list[dict[str, str]]:
@@ -86,19 +89,6 @@ def test_given_regions_and_a_mask(tmp_path: Path, engine: Engine) -> None:
         "bottom 7 rows; region 40 x 20 px at (20, 10); region 10 x 5 px at (150, 0); mask mask.png"
     )
     assert summary.left_out == 1
-
-
-def with_bar(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A white bar with its text at the lower right, and what both cover."""
-    ink = Image.new("L", pixels.shape[1::-1])
-    draw = ImageDraw.Draw(ink)
-    height, width = pixels.shape[:2]
-    draw.rectangle((width - 150, height - 30, width - 31, height - 25), fill=255)
-    draw.text((width - 120, height - 60), "20 um", fill=255, font=ImageFont.load_default(24))
-    covered = np.asarray(ink) > 0
-    printed = pixels.copy()
-    printed[covered] = np.asarray(ink)[covered, None]
-    return printed, covered
 
 
 @pytest.fixture
@@ -190,9 +180,69 @@ def test_a_mosaic_leaves_out_the_same_band_by_band(
     given = saved_mask(tmp_path / "mask.png", masked)
     options = SegmentOptions(source, tmp_path / "out", confidence=True, leave_out=given)
     row = check(segment(options, seeing), seeing, pixels, everything(HEIGHT, WIDTH, masked))
-    assert row["left_out"].endswith(
-        "; region 550 x 5 px at (150, 0); mask mask.png; not searched for scale bars"
-    )
+    assert row["left_out"].endswith(f"; region 550 x 5 px at (150, 0); mask mask.png; {OUTER_ROWS}")
+
+
+def page_with_two_bars() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The size of `colours`; one at the bottom, one across the end of the first band of 256 rows.
+
+    And what is printed.
+    """
+    levels = np.random.default_rng(1).normal(150, 4, (HEIGHT, WIDTH, 1))
+    pixels = np.repeat(levels.clip(0, 255).astype(np.uint8), 3, -1)
+    pixels, below = with_bar(pixels)
+    pixels, above = with_bar(pixels, 283)
+    return pixels, below | above
+
+
+def test_a_mosaic_leaves_out_scale_bars_in_all_bands(
+    tmp_path: Path, seeing: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the page that is held whole does."""
+    pixels, ink = page_with_two_bars()
+    source = save_tiff(tmp_path / "in" / "m.tif", pixels)
+    options = SegmentOptions(source, tmp_path / "whole", confidence=True)
+    plain = segment(options, seeing)
+    left_out = tifffile.imread(plain.out / "m_classes.tif") == 255
+    assert left_out[ink].all()
+    assert left_out[200:256].any()
+    assert left_out[256:300].any()
+    lower(monkeypatch.setattr)
+    summary = segment(replace(options, out=tmp_path / "bands"), seeing)
+    with tifffile.TiffFile(summary.out / "m_classes.tif") as file:
+        assert file.is_bigtiff  # it was cut into bands
+    row = check(summary, seeing, pixels, left_out)
+    assert row["left_out"] == f"{rows(plain)[0]['left_out']}; {OUTER_ROWS}"
+    assert row["left_out"].count("scale bar ") == 2
+
+
+def test_a_mosaic_whose_scale_bars_are_kept(
+    tmp_path: Path, small_limits: None, seeing: Engine
+) -> None:
+    pixels, _ = page_with_two_bars()
+    source = save_tiff(tmp_path / "in" / "m.tif", pixels)
+    given = LeaveOut(scale_bar="keep")
+    options = SegmentOptions(source, tmp_path / "out", confidence=True, leave_out=given)
+    row = check(segment(options, seeing), seeing, pixels, np.zeros((HEIGHT, WIDTH), bool))
+    assert row["left_out"] == ""
+
+
+@pytest.mark.parametrize("bands", [1, 4])
+def test_an_interrupted_mosaic_leaves_out_the_same_scale_bars(
+    tmp_path: Path, one_by_one: None, seeing: Engine, bands: int
+) -> None:
+    source = save_tiff(tmp_path / "in" / "m.tif", page_with_two_bars()[0])
+    unbroken = SegmentOptions(source, tmp_path / "unbroken", confidence=True)
+    broken, stop = replace(unbroken, out=tmp_path / "broken"), threading.Event()
+
+    def advanced(_: str) -> None:
+        if len(sink.advanced) == bands:
+            stop.set()
+
+    sink = Recorder(advanced)
+    assert segment(broken, seeing, sink, stop).state == "interrupted"
+    assert results(segment(broken, seeing).out) == results(segment(unbroken, seeing).out)
+    assert (tifffile.imread(tmp_path / "broken" / "m_classes.tif") == 255).any()
 
 
 def test_an_interrupted_mosaic_goes_on_to_the_same(
@@ -240,7 +290,7 @@ def test_gaps_of_a_mosaic_are_left_out_band_by_band(
         assert file.is_bigtiff  # it was cut into bands
     row = check(summary, seeing, pixels, ~covered)
     gaps = f"gaps between tiles {(~covered).sum()} px"
-    assert row["left_out"] == f"{gaps}; not searched for scale bars"
+    assert row["left_out"] == f"{gaps}; {OUTER_ROWS.replace('275', '196')}"
 
 
 def settings_of(given: LeaveOut) -> Any:

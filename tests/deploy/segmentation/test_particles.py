@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hptl_deploy.cli.main import run as command_line
 from hptl_deploy.engines import Engine
+from hptl_deploy.measurement.particle_fields import field_figures
 from hptl_deploy.measurement.particle_table import write_particles
 from hptl_deploy.measurement.particles import measure_particles
 from hptl_deploy.measurement.runs import label_image, runs_of
@@ -222,9 +223,21 @@ def test_fields_of_a_mosaic_are_in_the_ledger_alone(
         there = (particles.phase == 2) & (particles.x >= x) & (particles.x < x + part.shape[1])
         there &= (particles.y >= y) & (particles.y < y + part.shape[0])
         assert field["fe_particles"] == there.sum()
+        alone = field_figures(measured(part), part.size, PAPER_PHASES, SIZE_UM)
+        name = "fe_mean_free_path_um"
+        assert field[name] == alone[name] is not None
     total = sum(field["fe_particles"] for field in found)
     assert total == int(rows_of(bands)[0]["fe_particles"])
     assert sum(field["width_px"] * field["height_px"] for field in found) == HEIGHT * WIDTH
+    paths = [field["fe_mean_free_path_um"] for field in found]
+    with (bands / "statistics.csv").open(encoding="utf-8", newline="") as file:
+        (line,) = (
+            one for one in csv.DictReader(file)
+            if (one["phase"], one["quantity"]) == ("fe", "mean_free_path")
+        )  # fmt: skip
+    assert line["n_fields"] == "6"
+    assert float(line["mean"]) == pytest.approx(np.mean(paths))
+    assert float(line["s"]) == pytest.approx(np.std(paths, ddof=1))
 
 
 def _ledger_rows(out: Path) -> list[dict[str, Any]]:
@@ -241,7 +254,7 @@ def test_a_mosaic_that_is_noise_has_fields_without_particles(
     (row,) = _ledger_rows(out)
     assert row["particles_file"] is row["fe_particles"] is None
     (field,) = row["mosaic_fields"]
-    assert field["fe_particles"] is None
+    assert field["fe_particles"] is field["fe_mean_free_path_um"] is None
     assert field["fe_area_fraction"] == row["fe_area_fraction"]
     assert not (out / "m_particles.parquet").exists()
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from hptl_deploy.cli.main import run
 from hptl_deploy.engines import Engine, open_engine
 from hptl_deploy.model import load_model
+from hptl_deploy.quality.counts import count
 from hptl_deploy.quality.features import FEATURES, answer_features, pixel_features
 from hptl_deploy.quality.fitting import Observed, fit
+from hptl_deploy.quality.judging import focus_of
 from hptl_deploy.quality.row import QUALITY_COLUMNS
 from hptl_deploy.quality.statistics import LIMITS
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
+from hptl_deploy.segmentation.ledger import read_entries
 from support.drawings import save
 from support.edges import edges
 from support.hostile_models import with_fields
@@ -139,6 +144,37 @@ def test_a_mosaic_counts_in_its_bands(
     assert float(banded["saturated_fraction"]) > 40 / 1100
     assert banded["focus"] == banded["illumination_range"] == banded["unlike_training"] == ""
     assert banded["flags"] == "saturated"
+
+
+def test_fields_of_a_mosaic_have_figures_and_flags_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_limits: None, engine: Engine
+) -> None:
+    """In the ledger and, counted, in the report; those of pixel size are the mosaic's."""
+    monkeypatch.setattr("hptl_deploy.measurement.particle_fields.FIELD_HEIGHT", 280)
+    pixels = colours().clip(20, 230)
+    pixels[300:330] = 255
+    source = save_tiff(tmp_path / "in" / "m.tif", pixels)
+    summary = segment(SegmentOptions(source, tmp_path / "out", confidence=True), engine)
+    (entry,) = read_entries(summary.out)
+    found = entry.rows[0]["mosaic_fields"]
+    classes, confidence = (
+        tifffile.imread(summary.out / f"m_{kind}.tif") for kind in ("classes", "confidence")
+    )
+    for field in found:
+        here = slice(field["y_px"], field["y_px"] + field["height_px"])
+        part = count(pixels[here], classes[here], confidence[here])
+        assert field["saturated_fraction"] == part.saturated_fraction
+        assert field["unsure_fraction"] == part.unsure_fraction
+        grid = (here.start + here.stop) // 2 // 256 * 256
+        middle = slice(max(here.start, grid), min(here.stop, grid + 256))
+        assert field["focus"] == focus_of(pixels[middle], classes[middle])
+    assert ["saturated" in field["flags"] for field in found] == [False, True, False, False]
+    unsure = sum("low confidence" in field["flags"] for field in found)
+    text = (summary.out / "report.html").read_text(encoding="utf-8")
+    told = re.sub(r"<[^>]*>", "", text)
+    assert "Of the 4 fields that mosaics are divided into: " in told
+    assert "1 saturated (m.tif)" in told
+    assert (f"{unsure} low confidence (m.tif)" in told) == bool(unsure)
 
 
 def test_the_command_counts_flags(

@@ -22,6 +22,7 @@ from hptl_deploy.model import load_model
 from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
 from hptl_deploy.segmentation.inputs.listing import Listed
 from hptl_deploy.segmentation.items import Job
+from hptl_deploy.segmentation.ledger import read_entries
 from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER, Mosaics
 from support.mosaic_runs import (
     BANDS,
@@ -76,6 +77,20 @@ def test_stopped_and_gone_on_with(
     assert results(second.out) == unbroken
     assert not (second.out / BANDS_FOLDER).exists()
     assert segment(options, seeing).counts["skipped"] == 1
+
+
+def test_fields_of_a_mosaic_that_was_stopped(
+    options: SegmentOptions, seeing: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What crosses from a band of the first run into one of the second counts, too."""
+    monkeypatch.setattr("hptl_deploy.measurement.particle_fields.FIELD_HEIGHT", 350)
+    options = replace(options, pixel_size_um=0.5)
+    stopped(options, seeing, 3)
+    (resumed,) = read_entries(segment(options, seeing).out)
+    fresh = replace(options, out=options.out_folder.with_name("fresh"))
+    (whole,) = read_entries(segment(fresh, seeing).out)
+    assert resumed.rows == whole.rows
+    assert all(field["fe_mean_free_path_um"] for field in resumed.rows[0]["mosaic_fields"])
 
 
 def test_all_bands_are_there_and_nothing_else(
