@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Several files of tests at a time share the processors; threads of one that wait for each other
 # would only keep the other waiting. Read by torch, and by processes that tests start.
@@ -16,6 +17,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from hptl_deploy.engines import storage
 from hptl_deploy.engines.flavour import TENSORRT_RTX, Flavour, load_flavour
 from hptl_deploy.errors import EnvironmentLacks
+
+# A test asserts no time: on a busy machine an example takes as long as it takes.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 HAS_TORCH = find_spec("torch") is not None
 

@@ -86,8 +86,8 @@ def _show_particles(findings: Findings, sink: Output) -> None:
     rows = [_particle_row(names, line) for line in findings.particles_of_all()]
     if rows:
         header = [
-            "phase", "particles", "cut", "uncut under 10 px", "D10", "D50", "D90", "unit",
-            "needle-shaped %", "of",
+            "phase", "particles", "touching border", "others under 10 px", "D10", "D50", "D90",
+            "unit", "needle-shaped %", "of particles",
         ]  # fmt: skip
         sink.table("particles and their equivalent diameters, by number", header, rows)
 
@@ -98,7 +98,7 @@ def _particle_row(names: Mapping[str, str], line: ParticleLine) -> list[str]:
     return [
         names.get(line.phase, line.phase),
         str(line.particles),
-        str(line.cut_by_border),
+        str(line.touching_border),
         str(line.under_10_px),
         *("-" if diameter is None else f"{diameter:.3g}" for diameter in sizes),
         line.unit,

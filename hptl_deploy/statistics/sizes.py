@@ -66,7 +66,7 @@ class ParticleLine:
     """With a particle table, of this group and unit."""
     particles: int
     """All, those cut by a border included."""
-    cut_by_border: int
+    touching_border: int
     """Left out of everything that follows."""
     measured: int
     under_10_px: int

@@ -52,10 +52,10 @@ def test_intervals_groups_particles_and_notes(tmp_path: Path, capsys: Capture) -
         "  A            2  98.000 +- 12.706  2.000 +- 12.706                0.000",
         "  B            1            92.000            8.000                0.000",
         "particles and their equivalent diameters, by number",
-        "  phase                particles  cut  uncut under 10 px   D10   D50   D90  unit  "
-        "needle-shaped %  of",
-        "  Fe-containing phase          3    1                  0  5.64  5.64  11.3    um  "
-        "           50.0   2",
+        "  phase                particles  touching border  others under 10 px   D10   D50   D90"
+        "  unit  needle-shaped %  of particles",
+        "  Fe-containing phase          3                1                   0  5.64  5.64  11.3"
+        "    um             50.0             2",
         "  fields differ in size, 0.0002 to 0.002 Mpx; each counts the same",
         "  the pixel size of 2 of 3 fields is unknown: figures in um and mm2 are of the others",
     ]

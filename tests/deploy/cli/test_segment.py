@@ -54,12 +54,12 @@ def test_the_summary_says_what_ran_and_what_came_of_it(
         "   not stated           not stated",
         "  one field gives no interval; two or more do",
         "particles and their equivalent diameters, by number",
-        "  phase                particles  cut  uncut under 10 px  D10  D50  D90  unit"
-        "  needle-shaped %  of",
-        "  Mg2Si                        1    1                  0    -    -    -    px"
-        "                -   0",
-        "  Fe-containing phase          1    1                  0    -    -    -    px"
-        "                -   0",
+        "  phase                particles  touching border  others under 10 px  D10  D50  D90"
+        "  unit  needle-shaped %  of particles",
+        "  Mg2Si                        1                1                   0    -    -    -"
+        "    px                -             0",
+        "  Fe-containing phase          1                1                   0    -    -    -"
+        "    px                -             0",
         f"results: {tmp_path / 'in-segmented'}",
         f"report: {tmp_path / 'in-segmented' / 'report.html'}",
     ]

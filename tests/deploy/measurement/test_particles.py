@@ -124,7 +124,7 @@ def brute_force_crossings(classes: NDArray[np.uint8], inside: NDArray[np.bool_])
 
 
 @given(SMALL)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_holes_borders_and_crossings_by_brute_force(classes: NDArray[np.uint8]) -> None:
     found = measured(classes)
     numbers = label_image(runs_of(classes, 3), classes.shape)
@@ -139,7 +139,7 @@ def test_holes_borders_and_crossings_by_brute_force(classes: NDArray[np.uint8]) 
 
 
 @given(SMALL, st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_a_page_in_bands_has_the_particles_of_the_whole(
     classes: NDArray[np.uint8], data: st.DataObject
 ) -> None:

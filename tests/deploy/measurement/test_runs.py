@@ -60,7 +60,7 @@ def test_a_map_without_particles(shape: tuple[int, int], index: int) -> None:
 
 
 @given(SMALL)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_labels_are_those_of_scikit_image_at_8_connectivity(classes: np.ndarray) -> None:
     classes = classes.copy()
     expected = np.zeros(classes.shape, np.int64)

@@ -69,7 +69,6 @@ def test_truncation(
 @settings(
     max_examples=400,
     derandomize=True,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -40,7 +40,7 @@ def in_bands(classes: NDArray[np.uint8], cuts: list[int]) -> BandedRows:
     return whole, lambda level: pieces
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MAPS, st.lists(st.integers(1, 11), max_size=5))
 def test_numbers_are_the_whole_pages(classes: NDArray[np.uint8], cuts: list[int]) -> None:
     whole = runs_of(classes, 3)
@@ -50,7 +50,7 @@ def test_numbers_are_the_whole_pages(classes: NDArray[np.uint8], cuts: list[int]
     np.testing.assert_array_equal(np.concatenate(bands), label_image(whole, classes.shape))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MAPS, st.lists(st.integers(1, 11), max_size=5))
 def test_outlines_are_the_whole_pages(classes: NDArray[np.uint8], cuts: list[int]) -> None:
     expected = list(particles_of(Numbered(banded_rows(classes), 3)))

@@ -100,7 +100,7 @@ def test_parts_and_holes(rows: list[str], parts: int, holes: int) -> None:
     check(classes)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SMALL)
 def test_any_small_map(classes: NDArray[np.uint8]) -> None:
     check(classes)

@@ -139,7 +139,7 @@ def test_particles_are_those_of_particle_statistics_csv(tmp_path: Path) -> None:
     for name, counts, density, path, diameter, by_number, by_area, needles in rows:
         line = lines[name]
         count, cut, specks = counts.split(" / ")
-        assert [count.replace(" ", ""), cut] == [line["particles"], line["cut_by_border"]]
+        assert [count.replace(" ", ""), cut] == [line["particles"], line["touching_border"]]
         assert specks == line["under_10_px"] != "0"
         share = page.text.partition("by area they hold ")[2].partition(f" % of {name}")[0]
         agree(share.split(" ")[-1], line["under_10_px_area_share"], 100)

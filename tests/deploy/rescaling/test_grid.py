@@ -32,7 +32,7 @@ def discs(shape: tuple[int, int], scale: float, seed: int) -> NDArray[np.uint8]:
     return drawn
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     factor=st.floats(1 / 8, 4), height=st.integers(1, 400), width=st.integers(1, 40),
     cuts=st.lists(st.floats(0, 1), min_size=2, max_size=2), seed=st.integers(0, 99),

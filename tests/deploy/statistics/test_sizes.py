@@ -38,7 +38,7 @@ def test_ten_particles_worked_by_hand() -> None:
     tally.add("A", 0.5, {"fe": page(list(range(1, 11)))})
     line = only(tally)
     assert (line.group, line.phase, line.unit, line.pages) == (ALL, "fe", "um", 1)
-    assert (line.particles, line.cut_by_border, line.measured) == (10, 0, 10)
+    assert (line.particles, line.touching_border, line.measured) == (10, 0, 10)
     diameters = [math.sqrt(area / math.pi) for area in range(1, 11)]
     numbers = (line.d10_by_number, line.d50_by_number, line.d90_by_number)
     assert numbers == pytest.approx([diameters[0], diameters[4], diameters[8]])
@@ -90,7 +90,7 @@ def test_what_a_border_cuts_counts_nowhere_but_in_the_count() -> None:
     tally = SizeTally(3.0)
     tally.add(TOP, None, {"fe": page([100, 400, 900], [False, True, False], [1.0, 9.0, 4.0])})
     line = only(tally)
-    assert (line.particles, line.cut_by_border, line.measured, line.with_shape) == (3, 1, 2, 2)
+    assert (line.particles, line.touching_border, line.measured, line.with_shape) == (3, 1, 2, 2)
     assert line.maximum_diameter == pytest.approx(math.sqrt(4 * 900 / math.pi))
     assert sum(one.particles for one in tally.classes(KEYS)) == 2
     assert line.needle_shaped_by_number == 0.5
@@ -112,7 +112,7 @@ def test_without_anything_to_rest_on_there_is_no_figure() -> None:
     tally = SizeTally(3.0)
     tally.add(TOP, 1.0, {"fe": page([50], [True])})
     line = only(tally)
-    assert (line.particles, line.cut_by_border, line.measured, line.with_shape) == (1, 1, 0, 0)
+    assert (line.particles, line.touching_border, line.measured, line.with_shape) == (1, 1, 0, 0)
     assert line.mean_diameter is None
     assert line.s_diameter is None
     assert line.d50_by_number is None

@@ -142,7 +142,7 @@ def check_apart(bases: dict[str, str]) -> None:
                    for part in base.split("/"))  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_RUNS, min_size=1, max_size=4))
 def test_bases_are_unique_and_final_whatever_comes_when(runs: list[_Run]) -> None:
     ledger: dict[str, str] = {}
@@ -161,7 +161,7 @@ def test_bases_are_unique_and_final_whatever_comes_when(runs: list[_Run]) -> Non
         ledger = {name: late.bases[name] for name in done}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sets(_NAMES, max_size=10))
 def test_without_a_past_a_listing_is_named_as_ever(names: set[str]) -> None:
     assert dict(LateNames({}, names).bases) == result_bases(names)

@@ -97,7 +97,7 @@ _NAMES = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sets(_NAMES, max_size=12))
 def test_no_two_results_ever_share_a_name(names: set[str]) -> None:
     outputs = [
