@@ -142,7 +142,7 @@ def _directory(
     stored = int(entries["size"].sum(dtype=np.uint64))
     if stored > size:
         raise _damaged(f"has {tiles} tiles of {stored} bytes together, and itself {size}")
-    found = entries[entries["place"][:, -1] == 0]
+    found: NDArray[np.void] = entries[entries["place"][:, -1] == 0]
     if not len(found):
         raise _damaged("has no tile of full resolution")
     if int(found["place"].min()) < 0:

@@ -95,7 +95,7 @@ class VsiPage(DecodedPage):
         pixels: BinaryIO,
     ) -> None:
         super().__init__(micrograph, index, image.height, image.width, image.calibration)
-        self._ets, self._pixels = ets, pixels
+        self._ets, self._file = ets, pixels
         self._left, self._top = image.origin or ets.origin
         depth = image.depth
         self._depth = depth if depth is not None and 8 <= depth <= ets.bits else ets.bits
@@ -164,8 +164,8 @@ class VsiPage(DecodedPage):
 
         ets = self._ets
         position, size = self._tiles[column, row]
-        self._pixels.seek(position)
-        stored = self._pixels.read(size)
+        self._file.seek(position)
+        stored = self._file.read(size)
         if len(stored) < size:
             raise MicrographError("became shorter while it was read; wait until it is written")
         dtype = np.dtype(f"<u{ets.bits // 8}")
@@ -241,8 +241,8 @@ def _planes(image: VsiImage, ets: Ets) -> dict[tuple[int, int], Tiles]:
         if count > 1 and meaning not in (FOCAL_PLANE, TIME):
             word = channels_word(meaning)
             raise MicrographError(
-                f"holds {image.name} with {count} {word or 'unnamed plane'}s; expected one, grey or "
-                "colour",
+                f"holds {image.name} with {count} {word or 'unnamed plane'}s; expected one, grey "
+                "or colour",
                 hint="Choose one in cellSens and save it as a file of its own",
             )
     ats = zip(ets.places.tolist(), ets.positions.tolist(), ets.sizes.tolist(), strict=True)

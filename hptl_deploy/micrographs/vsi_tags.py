@@ -38,7 +38,7 @@ _KIND, _COUNT = 0xFFFFFF, 0xFFFFFFF
 _VOLUMES = (0, 1, 2)
 _LARGEST_VALUE = 1024
 _DEEPEST = 12
-_MOST_FIELDS = 1_000_000
+_MOST_FIELDS = 200_000
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,11 @@ class _Walk:
         if kind & _SECOND:
             second = int.from_bytes(self._read(at, 4), "little", signed=True)
             at += 4
-        value, fields = b"", ()
+        value = b""
+        fields: tuple[Field, ...] = ()
         if kind & _EXTENDED:
-            wanted = above == DEVICES or above == CAMERA or tag in _wanted(above)
-            if wanted and kind & _KIND in _VOLUMES and size:
+            wanted = above in (DEVICES, CAMERA) or tag in _wanted(above)
+            if wanted and kind & _KIND in _VOLUMES:
                 inside = CAMERA if above in (DEVICES, CAMERA) else tag
                 fields = tuple(self.volume(at, inside, depth + 1))
         elif kind & _INLINE:
