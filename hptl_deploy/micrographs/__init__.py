@@ -38,7 +38,8 @@ MICROGRAPH_SUFFIXES = tuple(suffix for group in FAMILY_SUFFIXES.values() for suf
 """Endings of the files that are read, lower case with the dot."""
 
 UNREADABLE_FORMATS = {
-    ".vsi": "an Olympus VSI file cannot be read yet; export it as TIFF from cellSens or Stream",
+    ".oib": "an Olympus OIB file cannot be read yet; export it as TIFF from FluoView or cellSens",
+    ".oir": "an Olympus OIR file cannot be read yet; export it as TIFF from FluoView or cellSens",
 }
 """Micrograph formats that are known and cannot be read: ending and what to do instead."""
 
@@ -85,6 +86,10 @@ def open_micrograph(path: Path, *, by_content: bool = False) -> Micrograph:
                 from hptl_deploy.micrographs.nd2 import Nd2Micrograph
 
                 return Nd2Micrograph(path, handle)
+            if family is Family.VSI:
+                from hptl_deploy.micrographs.vsi import VsiMicrograph
+
+                return VsiMicrograph(path, handle)
             from hptl_deploy.micrographs.raster import RasterMicrograph
 
             return RasterMicrograph(path, handle, family)

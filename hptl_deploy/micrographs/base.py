@@ -26,7 +26,7 @@ class Calibration:
     """Micrometres per pixel, or None where it is unknown: never a guess."""
     source: str
     """`OME`, `ImageJ`, `Zeiss SEM tags`, `FEI tags`, `Olympus tags`, `TIFF tags`, `PNG`,
-    `JPEG EXIF`, `JPEG`, `BMP`, `CZI`, `LIF`, `ND2`, `--pixel-size`, `dataset.toml`; where
+    `JPEG EXIF`, `JPEG`, `BMP`, `CZI`, `LIF`, `ND2`, `VSI`, `--pixel-size`, `dataset.toml`; where
     unknown, why (`not stated`, `TIFF tags: 72 dpi is a screen's`, ...)."""
 
 

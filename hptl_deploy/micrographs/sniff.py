@@ -19,6 +19,7 @@ class Family(Enum):
     CZI = "CZI"
     LIF = "LIF"
     ND2 = "ND2"
+    VSI = "VSI"
 
 
 FAMILY_SUFFIXES = {
@@ -29,6 +30,7 @@ FAMILY_SUFFIXES = {
     Family.CZI: (".czi",),
     Family.LIF: (".lif",),
     Family.ND2: (".nd2",),
+    Family.VSI: (".vsi",),
 }
 
 _READABLE_MAGIC = {
@@ -43,6 +45,10 @@ _READABLE_MAGIC = {
     b"\x70\x00\x00\x00": Family.LIF,
     b"\xda\xce\xbe\x0a": Family.ND2,
 }
+
+VSI_VOLUME = b"\x18\x00\x49\x53"
+"""How a list of fields in an Olympus VSI begins; the first follows a TIFF's header."""
+_TIFF_HEAD = 8
 
 _OTHER_MAGIC = {
     b"GIF8": "a GIF image",
@@ -97,6 +103,8 @@ def _family(head: bytes) -> Family | None:
             # Text may begin with "BM": a BMP's reserved bytes tell.
             if family is Family.BMP and (len(head) < 10 or head[6:10] != bytes(4)):
                 continue
+            if family is Family.TIFF and head.startswith(VSI_VOLUME, _TIFF_HEAD):
+                return Family.VSI
             return family
     return None
 

@@ -16,6 +16,7 @@ from support.czi_samples import CZI_SAMPLES
 from support.lif_samples import LIF_SAMPLES
 from support.micrograph_samples import RED, SAMPLES, Sample
 from support.nd2_samples import ND2_SAMPLES
+from support.vsi_samples import VSI_SAMPLES
 
 VENDORS = {"pylibCZIrw": CZI_SAMPLES, "liffile": LIF_SAMPLES, "nd2": ND2_SAMPLES}
 """Samples that a package reads which is not always there."""
@@ -24,6 +25,7 @@ VENDORS = {"pylibCZIrw": CZI_SAMPLES, "liffile": LIF_SAMPLES, "nd2": ND2_SAMPLES
 @pytest.fixture(
     params=[
         *SAMPLES,
+        *VSI_SAMPLES,
         *(
             pytest.param(
                 sample, marks=pytest.mark.skipif(find_spec(package) is None, reason=package)
@@ -142,7 +144,9 @@ def test_quiet(
 
 
 def test_every_reader_has_a_red_fixture() -> None:
-    samples = [*SAMPLES, *chain(*VENDORS.values())]
+    samples = [*SAMPLES, *VSI_SAMPLES, *chain(*VENDORS.values())]
     suffixes = {"." + s.suffix.rpartition(".")[2] for s in samples if s.pages[0] is RED}
-    assert suffixes >= {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".czi", ".lif", ".nd2"}
+    assert suffixes >= {
+        *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".czi", ".lif", ".nd2", ".vsi")
+    }
     assert suffixes <= set(MICROGRAPH_SUFFIXES)
