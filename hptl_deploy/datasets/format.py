@@ -43,6 +43,7 @@ from hptl_deploy.datasets.labels import LABEL_SUFFIXES, LabelCode, read_labels
 from hptl_deploy.datasets.split import DEFAULT_SHARES, SPLITS, assign_splits
 from hptl_deploy.errors import DataSetError, MicrographError
 from hptl_deploy.files import sha256_file
+from hptl_deploy.micrographs.companions import content_sha256
 from hptl_deploy.phases import Phase
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class DataSet:
         digest = hashlib.sha256(repr((self.code, self.pixel_size_um)).encode())
         for sample in self.samples:
             digest.update(f"{sample.stem}/{sample.split}".encode())
-            digest.update(sha256_file(sample.image).encode())
+            digest.update(content_sha256(sample.image).encode())
             digest.update(sha256_file(sample.label).encode())
         return digest.hexdigest()
 

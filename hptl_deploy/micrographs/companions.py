@@ -45,6 +45,11 @@ def stacks(path: Path) -> dict[int, tuple[Path, ...]]:
     return found
 
 
+def is_companion(path: Path) -> bool:
+    """Whether `path` is named as a file of pixels is, and lies where one does."""
+    return bool(_FRAMES.fullmatch(path.name) and _STACK.fullmatch(path.parent.name))
+
+
 def content_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a micrograph: of the file's bytes, and of those beside it."""
     beside = companions(path)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from hptl_deploy.datasets.description import DATA_SET_FILE
 from hptl_deploy.engines.base import Engine
 from hptl_deploy.errors import MicrographError
-from hptl_deploy.files import sha256_file
 from hptl_deploy.left_out.strips import search_bytes
 from hptl_deploy.micrographs.bands import BandReader
 from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
+from hptl_deploy.micrographs.companions import companions, content_sha256
 from hptl_deploy.outputs import kinds
 from hptl_deploy.quality import judging
 from hptl_deploy.rescaling.planning import plan_rescaled
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Read = Frame | Kept | Skipped | Failed
+Stamp = tuple[tuple[int, int], ...]
+"""Size and time of modification, ns, of a micrograph's files."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Reader:
         path = job.listed.path
         with self.clock.busy("read"):
             stamp = _stamp(path)
-            job.bytes, job.sha256 = stamp[0], sha256_file(path)
+            job.bytes, job.sha256 = sum(size for size, _ in stamp), content_sha256(path)
             entry = self._done_before(job)
         if entry is not None:
             yield Skipped(job, entry)
@@ -88,9 +90,7 @@ class Reader:
         with opened as micrograph:
             yield from self._pages(job, micrograph, stamp)
 
-    def _pages(
-        self, job: Job, micrograph: Micrograph, stamp: tuple[int, int]
-    ) -> Iterator[Frame | Kept]:
+    def _pages(self, job: Job, micrograph: Micrograph, stamp: Stamp) -> Iterator[Frame | Kept]:
         pages = len(micrograph.pages)
         if pages == 0:
             raise MicrographError("holds no micrograph")
@@ -192,13 +192,13 @@ class Reader:
         )
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file is written to."""
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
+def _stamp(path: Path) -> Stamp:
+    """What changes when the micrograph is written to."""
+    states = [file.stat() for file in (path, *companions(path))]
+    return tuple((state.st_size, state.st_mtime_ns) for state in states)
 
 
-def _check_unchanged(path: Path, stamp: tuple[int, int]) -> None:
+def _check_unchanged(path: Path, stamp: Stamp) -> None:
     """Raise MicrographError where the file is not what it was when reading began."""
     try:
         now = _stamp(path)

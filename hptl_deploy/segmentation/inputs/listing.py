@@ -10,6 +10,7 @@ from pathlib import Path
 from hptl_deploy.datasets.description import DATA_SET_FILE, is_data_set, labels_folder
 from hptl_deploy.errors import InputError, UsageError
 from hptl_deploy.files import TEMPORARY_SUFFIX
+from hptl_deploy.micrographs.companions import is_companion
 from hptl_deploy.results import RUN_FILE, SHARDS_FOLDER, is_results, read_run
 from hptl_deploy.segmentation.options import absolute
 
@@ -239,7 +240,8 @@ class Walk:
             self.listing.names.append(self._relative(path))
             self._fail(path, self._unreadable[suffix])
         elif suffix not in self._suffixes:
-            self.listing.ignored += 1
+            if not is_companion(path):
+                self.listing.ignored += 1
         elif entry.is_file():
             self.add(path, entry)
         elif os.path.lexists(path):  # else it went since its folder was read

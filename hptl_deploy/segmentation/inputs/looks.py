@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hptl_deploy.micrographs.companions import companions
 from hptl_deploy.segmentation.inputs.listing import Listed, Walk
 
 _SECOND = 1_000_000_000
@@ -21,7 +22,10 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A file at one moment. Two looks are equal where nobody has written in between."""
+    """A micrograph at one moment, with the files that belong to it.
+
+    Two looks are equal where nobody has written in between.
+    """
 
     size: int
     mtime_ns: int
@@ -37,7 +41,22 @@ def look_of(state: os.stat_result) -> Look:
 
 def look_at(path: Path) -> Look:
     """Ask the file itself, as its folder's entry lags behind on Windows. Raises OSError."""
+    return with_companions(look_of(path.stat()), path, _look_at)
+
+
+def _look_at(path: Path) -> Look:
     return look_of(path.stat())
+
+
+def with_companions(look: Look, path: Path, ask: Callable[[Path], Look]) -> Look:
+    """`look` at `path` and `ask`'s at the files that belong to it, as one. Raises OSError."""
+    for beside in map(ask, companions(path)):
+        look = Look(
+            look.size + beside.size,
+            max(look.mtime_ns, beside.mtime_ns),
+            max(look.ctime_ns, beside.ctime_ns),
+        )
+    return look
 
 
 def look_inside(path: Path) -> Look:
@@ -46,6 +65,10 @@ def look_inside(path: Path) -> Look:
     Raises PermissionError, too, where another program holds the file for itself, as
     microscopes on Windows do; else OSError.
     """
+    return with_companions(_look_inside(path), path, _look_inside)
+
+
+def _look_inside(path: Path) -> Look:
     handle = os.open(path, _FLAGS)
     try:
         return look_of(os.fstat(handle))
@@ -72,7 +95,7 @@ class LookingWalk(Walk):
     def add(self, path: Path, entry: os.DirEntry[str]) -> Listed | None:
         """Take in a micrograph, unless it has gone since its folder was read."""
         try:
-            look = look_of(entry.stat())
+            look = with_companions(look_of(entry.stat()), path, _look_at)
         except FileNotFoundError:
             return None
         listed = super().add(path, entry)

@@ -144,7 +144,7 @@ def test_bad_files_are_failures_and_the_others_are_done(tmp_path: Path, engine: 
     source = folder_of(tmp_path / "in", 3)
     (source / "empty.tif").write_bytes(b"")
     (source / "cut.png").write_bytes((source / "m00.png").read_bytes()[:300])
-    (source / "vendor.vsi").write_bytes(b"x")
+    (source / "vendor.oir").write_bytes(b"x")
     if sys.platform != "win32":
         (source / "broken.tif").symlink_to(source / "nowhere.tif")
     sink = Recorder()
@@ -153,7 +153,7 @@ def test_bad_files_are_failures_and_the_others_are_done(tmp_path: Path, engine: 
     assert len(fields(summary)) == 3
     rows = [(row["file"], row["stage"]) for row in failures(summary)]
     assert [row for row in rows if row[0] != "broken.tif"] == [
-        ("cut.png", "read"), ("empty.tif", "read"), ("vendor.vsi", "list"),
+        ("cut.png", "read"), ("empty.tif", "read"), ("vendor.oir", "list"),
     ]  # fmt: skip
     assert (("broken.tif", "list") in rows) == (sys.platform != "win32")
     for row in failures(summary):

@@ -79,8 +79,8 @@ def test_a_folder_that_may_not_be_read_is_told_once_and_withdrawn(
             raise PermissionError(13, "Permission denied")
         return scan(path)
 
-    write(folder / "locked" / "b.vsi")
-    assert watching.next(Failure) == Failure("locked/b.vsi", "list", _vsi())
+    write(folder / "locked" / "b.oir")
+    assert watching.next(Failure) == Failure("locked/b.oir", "list", _oir())
     write(folder / "locked" / "a.tif")
     assert watching.listed() == "locked/a.tif"
     write(folder / "b.tif")
@@ -94,14 +94,14 @@ def test_a_folder_that_may_not_be_read_is_told_once_and_withdrawn(
     locked.clear()
     assert watching.next(Failure, Healed) == Healed("locked")
     assert watching.quiet(Failure, Healed, Listed)
-    (folder / "locked" / "b.vsi").unlink()
-    assert watching.next(Failure, Healed) == Healed("locked/b.vsi")
+    (folder / "locked" / "b.oir").unlink()
+    assert watching.next(Failure, Healed) == Healed("locked/b.oir")
 
 
-def _vsi() -> str:
+def _oir() -> str:
     from hptl_deploy.micrographs import UNREADABLE_FORMATS
 
-    return UNREADABLE_FORMATS[".vsi"]
+    return UNREADABLE_FORMATS[".oir"]
 
 
 _EMPTY = "all its micrographs have gone (if it is a share, is it still connected?)"
@@ -110,8 +110,8 @@ _EMPTY = "all its micrographs have gone (if it is a share, is it still connected
 def test_a_share_that_goes_is_noted_once_and_watched_on(folder: Path) -> None:
     watch = Watch(folder, folder.with_name("out"), auto=False)
     watch.begin()
-    write(folder / "d.vsi")
-    assert watch.next(Failure) == Failure("d.vsi", "list", _vsi())
+    write(folder / "d.oir")
+    assert watch.next(Failure) == Failure("d.oir", "list", _oir())
     write(folder / "a.tif")
     write(folder / "b.tif")
     assert (watch.listed(), watch.listed()) == ("a.tif", "b.tif")

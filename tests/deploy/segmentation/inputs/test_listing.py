@@ -62,13 +62,13 @@ def test_a_folder_without_micrographs(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_an_input(tmp_path: Path) -> None:
-    touch(tmp_path / "a.txt", tmp_path / "a.vsi")
+    touch(tmp_path / "a.txt", tmp_path / "a.oir")
     with pytest.raises(InputError, match=r"gone: does not exist\. Name a folder or"):
         list_inputs(tmp_path / "gone", tmp_path / "out")
     with pytest.raises(InputError, match="its extension is none of a micrograph's"):
         list_inputs(tmp_path / "a.txt", tmp_path / "out")
-    with pytest.raises(InputError, match="Olympus VSI"):
-        list_inputs(tmp_path / "a.vsi", tmp_path / "out")
+    with pytest.raises(InputError, match="Olympus OIR"):
+        list_inputs(tmp_path / "a.oir", tmp_path / "out")
     with pytest.raises(
         UsageError, match=r"--split val: .* is no data set \(neither dataset\.toml nor"
     ):
@@ -76,11 +76,11 @@ def test_what_cannot_be_an_input(tmp_path: Path) -> None:
 
 
 def test_vendor_formats_are_failures_that_keep_their_names(tmp_path: Path) -> None:
-    touch(tmp_path / "a.tif", tmp_path / "a.VSI", tmp_path / "b.CZI")
+    touch(tmp_path / "a.tif", tmp_path / "a.OIR", tmp_path / "b.CZI")
     listing = list_inputs(tmp_path, tmp_path / "out")
-    assert [(failure.file, failure.stage) for failure in listing.failures] == [("a.VSI", "list")]
+    assert [(failure.file, failure.stage) for failure in listing.failures] == [("a.OIR", "list")]
     assert "cellSens" in listing.failures[0].reason
-    assert listing.names == ["a.VSI", "a.tif", "b.CZI"]
+    assert listing.names == ["a.OIR", "a.tif", "b.CZI"]
 
 
 @links

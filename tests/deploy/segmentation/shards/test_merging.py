@@ -36,7 +36,7 @@ def mixed(tmp_path: Path) -> Path:
     pages = np.stack([blobs(40, 48, seed=seed) for seed in range(2)])
     tifffile.imwrite(source / "stack.tif", pages, photometric="minisblack")
     (source / "bad.tif").write_bytes(b"II*\0")
-    (source / "a.vsi").write_bytes(b"x")
+    (source / "a.oir").write_bytes(b"x")
     (source / "notes.txt").write_text("no micrograph")
     if sys.platform != "win32":
         (source / "gone.tif").symlink_to(source / "nowhere.tif")

@@ -228,10 +228,10 @@ def test_shards_of_somebody_else_are_input(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 def test_what_cannot_be_listed_is_one_shards_failure(tmp_path: Path, engine: Engine) -> None:
     source = folder_of(tmp_path / "in", 2)
-    (source / "a.vsi").write_bytes(b"x")
+    (source / "a.oir").write_bytes(b"x")
     (source / "gone.tif").symlink_to(source / "nowhere.tif")
     failed = [shard(source, engine, f"{n}/3").failures for n in (1, 2, 3)]
-    assert sorted(one.file for some in failed for one in some) == ["a.vsi", "gone.tif"]
+    assert sorted(one.file for some in failed for one in some) == ["a.oir", "gone.tif"]
 
 
 def test_the_ledger_of_a_shard_is_its_own(tmp_path: Path, engine: Engine) -> None:
