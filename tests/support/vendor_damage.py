@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,7 +34,8 @@ def mutated(content: bytes, number: int) -> bytes:
 def read_all(files: Sequence[Path], folder: Path, count: int) -> int:
     """Open and read so many damaged variants; of them, how many could be read.
 
-    Anything but MicrographError passes on.
+    Of a micrograph of several files one is damaged, each in turn. Anything but MicrographError
+    passes on.
     """
     from hptl_deploy.errors import MicrographError
     from hptl_deploy.micrographs import open_micrograph
@@ -42,7 +44,7 @@ def read_all(files: Sequence[Path], folder: Path, count: int) -> int:
     for number in range(count):
         source = files[number % len(files)]
         path = folder / f"damaged{source.suffix}"
-        path.write_bytes(mutated(source.read_bytes(), number))
+        _write_damaged(source, path, number, number // len(files))
         try:
             with open_micrograph(path) as micrograph:
                 for page in micrograph.pages:
@@ -51,6 +53,22 @@ def read_all(files: Sequence[Path], folder: Path, count: int) -> int:
         except MicrographError:
             pass
     return read
+
+
+def _write_damaged(source: Path, path: Path, number: int, turn: int) -> None:
+    from hptl_deploy.micrographs.companions import companions, pixel_folder
+
+    beside, inside = pixel_folder(source), pixel_folder(path)
+    shutil.rmtree(inside, ignore_errors=True)
+    targets = {
+        source: path,
+        **{file: inside / file.relative_to(beside) for file in companions(source)},
+    }
+    for place, (file, target) in enumerate(targets.items()):
+        content = file.read_bytes()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hit = place == turn % len(targets)
+        target.write_bytes(mutated(content, number) if hit else content)
 
 
 def outlives(files: Sequence[Path], folder: Path, count: int) -> int:
