@@ -45,6 +45,23 @@ def test_pixel_size(
     assert found.source == source
 
 
+@pytest.mark.parametrize("colour", [False, True])
+def test_slideio_sees_the_same(tmp_path: Path, colour: bool) -> None:
+    """Uncompressed colour is white to it, so colours are compared as JPEG."""
+    slideio = pytest.importorskip("slideio")
+    pixels = ramp(8, 3) if colour else _GREY8
+    whole = np.kron(pixels, np.ones((8, 8, 1)[: pixels.ndim], np.uint8))
+    picture = Picture(whole, tile=(128, 128), um=0.25, compression=JPEG if colour else 0)
+    vsi(picture)(tmp_path / "x.vsi")
+    scene = slideio.open_slide(str(tmp_path / "x.vsi"), "VSI").get_scene(0)
+    with open_micrograph(tmp_path / "x.vsi") as micrograph:
+        (page,) = micrograph.pages
+        read = page.read()
+    seen = scene.read_block()
+    assert np.array_equal(read, seen if colour else grey(seen))
+    assert page.calibration.pixel_size_um == pytest.approx(1e6 * scene.resolution[0])
+
+
 def test_a_name_of_any_letters(tmp_path: Path) -> None:
     path = tmp_path / "Gefüge 1.2 µm.vsi"
     vsi(Picture(RED))(path)
