@@ -35,6 +35,8 @@ _BLOCK = 8
 """Pixels whose looked-at columns are compared together: four bytes."""
 _BLOCKS = 3
 """A bar has so many in a row, at least."""
+_MOST_EDGES = 500
+"""The longest are looked at: noise has tens of thousands, a dense micrograph of steel had 323."""
 _SHORTEST, _LONGEST = 32, 0.7
 """Pixels, and share of the page's width: what crosses all of it is no scale bar."""
 _LEAST_ASPECT = 2.5
@@ -88,7 +90,8 @@ class Bar:
 
 def find_bars(strip: Strip) -> Iterator[Bar]:
     """Every bar in `strip` that is thin, straight and level, in the strip's coordinates."""
-    for rows, columns in _edges(strip.pixels):
+    edges = sorted(_edges(strip.pixels), key=lambda edge: edge[1].start - edge[1].stop)
+    for rows, columns in edges[:_MOST_EDGES]:
         bar = _bar(strip, rows, columns)
         if bar is not None and strip.holds(bar.region, BEYOND + 1):
             yield bar

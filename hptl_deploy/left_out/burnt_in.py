@@ -42,6 +42,8 @@ MARGIN = 8
 _ALONE, _ALONE_THIN = 0.08, 0.1
 """Shares of the page's width from which an exact bar needs nothing beside it: one of 3 px or
 more, and a thinner one."""
+_MOST_BARS = 16
+"""A print has one or two; what has hundreds is made of them."""
 _MOST_ELSEWHERE, _MOST_OF_PAGE, _MOST_OF_THIN = 4, 0.001, 20
 """Pixels of a bar's colour that are not near it, at most: by those of the bar; or by those of the
 page, up to the last by those of the bar, since a thin bar has few."""
@@ -76,6 +78,8 @@ def _found(
     # The longest first: the foot of a 1 is a bar, too. What is in a box needs no words.
     bars = [(strip, bar) for strip in strips for bar in find_bars(strip)]
     bars.sort(key=lambda one: -one[1].region.width)
+    if len(bars) > _MOST_BARS:
+        bars = []
     rare = _Rarity([bar for _, bar in bars], pieces)
     for part_of in (box_round, partial(_with_words, rare=rare)):
         for strip, bar in bars:

@@ -169,6 +169,15 @@ def striped(period: int) -> NDArray[np.uint8]:
     return np.broadcast_to(rows[:, None, None], (TALL, WIDE, 3)).astype(np.uint8)
 
 
+def dashes() -> NDArray[np.uint8]:
+    """Hundreds of bars: a drawing, no micrograph with a scale bar."""
+    pixels = np.full((TALL, WIDE, 3), 150, np.uint8)
+    for y in range(5, TALL - 20, 12):
+        for x in range(5, WIDE - 100, 120):
+            pixels[y : y + 4, x : x + 90] = 0
+    return pixels
+
+
 def half_black() -> NDArray[np.uint8]:
     """Mounting resin below the specimen, with an edge that is not quite level."""
     rng = np.random.default_rng(5)
@@ -186,9 +195,10 @@ def half_black() -> NDArray[np.uint8]:
         striped(3),
         striped(7),
         half_black(),
+        dashes(),
         np.random.default_rng(1).integers(0, 256, (TALL, WIDE, 3), np.uint8),
     ],
-    ids=["black", "white", "3", "7", "resin", "noise"],
+    ids=["black", "white", "3", "7", "resin", "dashes", "noise"],
 )
 def test_odd_pictures_lose_nothing(pixels: NDArray[np.uint8]) -> None:
     assert find_burnt_in(pixels) == ()
