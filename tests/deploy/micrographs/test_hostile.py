@@ -38,7 +38,7 @@ def test_formats_of_vendors(tmp_path: Path, suffix: str) -> None:
 def test_unknown_suffix(tmp_path: Path) -> None:
     assert sentence(write(tmp_path / "x.gif", b"GIF89a")) == (
         "ends in .gif, which is no micrograph format known here. Expected one of "
-        ".tif .tiff .btf .tf8 .png .jpg .jpeg .bmp .czi .lif .nd2"
+        ".tif .tiff .btf .tf8 .png .jpg .jpeg .bmp .czi .lif .nd2 .vsi"
     )
 
 
