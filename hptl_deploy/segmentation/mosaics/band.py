@@ -50,8 +50,6 @@ class BandedMap:
     width: int
     band_rows: int
     """Rows of every band but the last, which may be shorter; a multiple of TILE."""
-    smooth: bool = False
-    """True for confidence maps, whose neighbours differ little; False for class indices."""
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1 or self.band_rows < 1 or self.band_rows % TILE:
@@ -97,9 +95,9 @@ def encode_band(banded: BandedMap, number: int, rows: NDArray[np.uint8]) -> byte
         raise ValueError(
             f"band {number} is {rows.dtype} {list(rows.shape)}; expected uint8 {list(shape)}"
         )
-    tiles = list(encode_tiles(rows, smooth=banded.smooth))
+    tiles = list(encode_tiles(rows))
     reduced = [rows[:: 2**level, :: 2**level] for level in range(1, banded.levels + 1)]
-    parts = [b"".join(tiles), *(_compress(level, smooth=banded.smooth) for level in reduced)]
+    parts = [b"".join(tiles), *(_compress(level) for level in reduced)]
     header = {
         "map": asdict(banded),
         "number": number,
@@ -110,7 +108,7 @@ def encode_band(banded: BandedMap, number: int, rows: NDArray[np.uint8]) -> byte
     return b"".join([_PREFIX.pack(_MAGIC, len(text), zlib.crc32(text)), text, *parts])
 
 
-def encode_tiles(rows: NDArray[np.uint8], *, smooth: bool) -> Iterator[bytes]:
+def encode_tiles(rows: NDArray[np.uint8]) -> Iterator[bytes]:
     """The compressed tiles of `rows`, uint8 [H, W], row by row; border tiles are filled with 0."""
     import numpy as np
 
@@ -120,7 +118,7 @@ def encode_tiles(rows: NDArray[np.uint8], *, smooth: bool) -> Iterator[bytes]:
             tile = rows[top : top + TILE, left : left + TILE]
             if tile.shape != (TILE, TILE):
                 tile = np.pad(tile, [(0, TILE - side) for side in tile.shape])
-            yield _compress(tile, smooth=smooth)
+            yield _compress(tile)
 
 
 def check_band(banded: BandedMap, number: int, source: BandSource) -> None:
@@ -153,13 +151,13 @@ def read_rows(banded: BandedMap, number: int, source: BandSource, level: int) ->
     shape = banded.shape(level, number)
     if level:
         with _Opened(banded, number, source) as opened:
-            return _decompress(opened.part(level), shape, smooth=banded.smooth)
+            return _decompress(opened.part(level), shape)
     rows = np.empty(shape, np.uint8)
     across = -(-banded.width // TILE)
     for index, tile in enumerate(read_tiles(banded, number, source)):
         top, left = index // across * TILE, index % across * TILE
         target = rows[top : top + TILE, left : left + TILE]
-        pixels = _decompress(tile, (TILE, TILE), smooth=banded.smooth)
+        pixels = _decompress(tile, (TILE, TILE))
         target[...] = pixels[: target.shape[0], : target.shape[1]]
     return rows
 
@@ -221,20 +219,17 @@ class _Opened:
         )
 
 
-def _compress(rows: NDArray[np.uint8], *, smooth: bool) -> bytes:
-    """As tifffile compresses a tile: with `smooth`, differences along the rows (predictor 2)."""
+def _compress(rows: NDArray[np.uint8]) -> bytes:
+    """As tifffile compresses a tile."""
     import numpy as np
     from tifffile import TIFF
 
-    stored = TIFF.PREDICTORS[2](rows, axis=-1) if smooth else np.ascontiguousarray(rows)
-    return bytes(TIFF.COMPRESSORS[DEFLATE](stored, level=LEVEL))
+    return bytes(TIFF.COMPRESSORS[DEFLATE](np.ascontiguousarray(rows), level=LEVEL))
 
 
-def _decompress(data: bytes, shape: tuple[int, int], *, smooth: bool) -> NDArray[np.uint8]:
+def _decompress(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
     import numpy as np
     from tifffile import TIFF
 
     content = TIFF.DECOMPRESSORS[DEFLATE](data, out=shape[0] * shape[1])
-    rows = np.frombuffer(content, np.uint8).reshape(shape)
-    restored: NDArray[np.uint8] = TIFF.UNPREDICTORS[2](rows, axis=-1) if smooth else rows.copy()
-    return restored
+    return np.frombuffer(content, np.uint8).reshape(shape).copy()

@@ -64,15 +64,13 @@ class Mosaic:
         """The last three say what will be asked for besides the class map."""
         assert plan.band is not None
         self._folder = folder
-        self._classes = BandedMap(plan.height, plan.width, plan.band)
-        self._confidence = (
-            BandedMap(plan.height, plan.width, plan.band, smooth=True) if confidence else None
-        )
+        self._banded = BandedMap(plan.height, plan.width, plan.band)
+        self._confidence = confidence
         self._overlay = overlay
-        self.measured = Measured(self._classes, self._path, particles=particles)
+        self.measured = Measured(self._banded, self._path, particles=particles)
         side = max(plan.height, plan.width)
         reduced = max(0, (-(-side // OVERLAY_SIDE) - 1).bit_length())
-        self.reduced = min(reduced, self._classes.levels)
+        self.reduced = min(reduced, self._banded.levels)
         """The overlay shows every 2^reduced-th row and column."""
         self._lock = threading.Lock()
         self._settled: set[int] = set()
@@ -81,16 +79,16 @@ class Mosaic:
         return self._folder / f"{number:04d}.{kind}"
 
     def _number(self, area: Region) -> int:
-        return area.y0 // self._classes.band_rows
+        return area.y0 // self._banded.band_rows
 
     def has(self, area: Region) -> bool:
         """Whether an earlier run has stored this band, and it is undamaged."""
         number = self._number(area)
         try:
             self._tally(number)
-            check_band(self._classes, number, self._path(number, "classes"))
-            if self._confidence is not None:
-                check_band(self._confidence, number, self._path(number, "confidence"))
+            check_band(self._banded, number, self._path(number, "classes"))
+            if self._confidence:
+                check_band(self._banded, number, self._path(number, "confidence"))
             if self._overlay:
                 self._picture(number)
             self.measured.check(number)
@@ -102,9 +100,9 @@ class Mosaic:
         """Store a band with what was counted in it. Raises OSError."""
         frame = solved.frame
         number = self._number(frame.area)
-        self._store(number, "classes", encode_band(self._classes, number, solved.classes))
-        if self._confidence is not None:
-            content = encode_band(self._confidence, number, solved.confidence)
+        self._store(number, "classes", encode_band(self._banded, number, solved.classes))
+        if self._confidence:
+            content = encode_band(self._banded, number, solved.confidence)
             self._store(number, "confidence", content)
         self.measured.put(number, solved)
         about: dict[str, Any] = {"band": number, "tally": tally.to_json()}
@@ -121,18 +119,18 @@ class Mosaic:
         """This band is stored; True for the one that is the last."""
         with self._lock:
             self._settled.add(self._number(area))
-            return len(self._settled) == self._classes.bands
+            return len(self._settled) == self._banded.bands
 
     def tally(self) -> Tally:
         """What was counted in all bands. Raises OSError and ResultsError."""
         whole = Tally()
-        for number in range(self._classes.bands):
+        for number in range(self._banded.bands):
             whole.join(self._tally(number))
         return whole
 
     def counts(self) -> Counts:
         """Saturated and unsure pixels of all bands. Raises OSError and ResultsError."""
-        stored = (self._about(number)["quality"] for number in range(self._classes.bands))
+        stored = (self._about(number)["quality"] for number in range(self._banded.bands))
         return sum(map(Counts.from_json, stored), Counts())
 
     def writers(
@@ -142,16 +140,16 @@ class Mosaic:
         found: dict[str, Callable[[Path], None]] = {
             f"{base}_classes.tif": partial(
                 write_class_mosaic,
-                banded=self._classes,
+                banded=self._banded,
                 bands=self._paths("classes"),
                 phases=phases,
                 description=about,
             )
         }
-        if self._confidence is not None:
+        if self._confidence:
             found[f"{base}_confidence.tif"] = partial(
                 write_confidence_mosaic,
-                banded=self._confidence,
+                banded=self._banded,
                 bands=self._paths("confidence"),
                 description=about,
             )
@@ -163,13 +161,13 @@ class Mosaic:
 
     def classes(self) -> BandedRows:
         """The class map, band by band."""
-        return self._classes, partial(self._rows, self._classes, "classes")
+        return self._banded, partial(self._rows, self._banded, "classes")
 
     def confidence(self) -> BandedRows | None:
         """The confidence map; None where it is not asked for."""
-        if self._confidence is None:
+        if not self._confidence:
             return None
-        return self._confidence, partial(self._rows, self._confidence, "confidence")
+        return self._banded, partial(self._rows, self._banded, "confidence")
 
     def _rows(self, banded: BandedMap, kind: str, level: int) -> Iterator[NDArray[np.uint8]]:
         for number, path in enumerate(self._paths(kind)):
@@ -180,7 +178,7 @@ class Mosaic:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _paths(self, kind: str) -> list[Path]:
-        return [self._path(number, kind) for number in range(self._classes.bands)]
+        return [self._path(number, kind) for number in range(self._banded.bands)]
 
     def _store(self, number: int, kind: str, content: bytes) -> None:
         write_bytes(self._path(number, kind), content)
@@ -193,7 +191,7 @@ class Mosaic:
                 return about
         except (AttributeError, KeyError, TypeError, ValueError):
             pass  # not even JSON, or of another kind
-        raise damaged_band(number, self._classes, path)
+        raise damaged_band(number, self._banded, path)
 
     def _tally(self, number: int) -> Tally:
         return Tally.from_json(self._about(number)["tally"])
@@ -202,18 +200,18 @@ class Mosaic:
         path = self._path(number, "picture.npy")
         content = path.read_bytes()
         if zlib.crc32(content) != self._about(number)["picture_crc32"]:
-            raise damaged_band(number, self._classes, path)
+            raise damaged_band(number, self._banded, path)
         picture: NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
         return picture
 
     def _write_overlay(
         self, path: Path, *, phases: Sequence[Phase], about: dict[str, Any], kind: str
     ) -> None:
-        numbers = range(self._classes.bands)
+        numbers = range(self._banded.bands)
         pixels = np.concatenate([self._picture(number) for number in numbers])
         classes = np.concatenate(
             [
-                read_rows(self._classes, number, self._path(number, "classes"), self.reduced)
+                read_rows(self._banded, number, self._path(number, "classes"), self.reduced)
                 for number in numbers
             ]
         )

@@ -113,7 +113,6 @@ def _write(
                 dtype=np.uint8,
                 tile=(TILE, TILE),
                 compression="zlib",
-                predictor=True if banded.smooth else None,
                 metadata=None,
                 maxworkers=1,
                 **_resolution(description["pixel_size_um"], level),
@@ -133,9 +132,9 @@ def _tiles(banded: BandedMap, bands: Sequence[BandSource], level: int) -> Iterat
     for number, source in enumerate(bands):
         waiting = np.concatenate([waiting, read_rows(banded, number, source, level)])
         whole = len(waiting) // TILE * TILE
-        yield from encode_tiles(waiting[:whole], smooth=banded.smooth)
+        yield from encode_tiles(waiting[:whole])
         waiting = waiting[whole:].copy()
-    yield from encode_tiles(waiting, smooth=banded.smooth)
+    yield from encode_tiles(waiting)
 
 
 def _resolution(pixel_size_um: float | None, level: int) -> dict[str, Any]:
