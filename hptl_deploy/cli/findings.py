@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hptl_deploy.cli.output import Output
+from hptl_deploy.statistics.validation import Validation
 from hptl_deploy.wording import counted
 
 if TYPE_CHECKING:
@@ -38,14 +39,19 @@ def _show_fractions(together: Sequence[Line], sink: Output) -> None:
         f"area fraction in %, {counted(count, 'field')}",
         [
             "phase", "mean", "s", "95 % CI +-", "%RA", "fields for 10 %RA",
-            "model's IoU", "its error, % points",
+            "model's IoU", "its bias", "one field +-",
         ],
         [_row(line) for line in together],
     )  # fmt: skip
     if count == 1:
         sink.say("  one field gives no interval; two or more do")
+    if any(line.validation != Validation() for line in together):
+        sink.say(
+            "  the model's errors, from validation, in % points: its bias over all micrographs, "
+            "and how far one was off on the mean" + ("" if count == 1 else "; not in the interval")
+        )
     else:
-        sink.say("  the interval is over fields; the model's error, from validation, is not in it")
+        sink.say("  the model's card states no errors; evaluate on labelled micrographs tells them")
 
 
 def _row(line: Line) -> list[str]:
@@ -58,11 +64,14 @@ def _row(line: Line) -> list[str]:
         _percent(found.ci95),
         "-" if found.ra_percent is None else f"{found.ra_percent:.1f}",
         needed,
-        "not stated" if checked.iou is None else f"{checked.iou:.3f}",
-        "not stated"
-        if checked.area_fraction_error is None
-        else f"{100 * checked.area_fraction_error:+.3f}",
+        _stated(checked.iou, ".3f"),
+        _stated(checked.area_fraction_error, "+.3f", 100),
+        _stated(checked.mean_absolute_area_error, ".3f", 100),
     ]
+
+
+def _stated(score: float | None, digits: str, times: float = 1) -> str:
+    return "not stated" if score is None else f"{times * score:{digits}}"
 
 
 def _show_groups(findings: Findings, sink: Output) -> None:

@@ -199,6 +199,8 @@ def show_summary(summary: RunSummary, sink: Output) -> None:
         if counts[name]
     ]
     sink.say(f"micrographs: {', '.join(words)}")
+    if counts["failed"]:
+        sink.say("failed: failures.csv in the results says which and why")
     if summary.throughput.get("bottleneck"):  # merge has none
         sink.say(_speed(summary.throughput))
     if summary.left_out:

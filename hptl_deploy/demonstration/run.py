@@ -26,6 +26,7 @@ from hptl_deploy.segmentation import RunSummary, SegmentOptions, segment
 from hptl_deploy.sink import Sink
 from hptl_deploy.synthesis import SynthesisRequest, write_data_set
 from hptl_deploy.synthesis.canvas import FE, MG2SI
+from hptl_deploy.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,14 +63,17 @@ def demonstrate(
     `write_data_set`, `segment` and `evaluate` raise, and Interrupted.
     """
     request = SynthesisRequest(folder / MICROGRAPHS, images, *size, seed)
+    sink.note(f"making {counted(images, 'synthetic micrograph')} in {request.folder}")
     write_data_set(request, sink, stop)
     results = folder / RESULTS
+    sink.note(f"segmenting them into {results}")
     summary = segment(SegmentOptions(input=request.folder, out=results), engine, sink, stop)
     if summary.state == "interrupted":
         raise Interrupted(
             f"{folder}: interrupted; finished frames are kept",
             hint="The same command goes on from here",
         )
+    sink.note("scoring what was found against their truth")
     data_set = load_data_set(request.folder)
     evaluation = evaluate(results, request.folder, "all")
     rims = FalseRims()

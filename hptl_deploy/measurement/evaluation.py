@@ -12,7 +12,7 @@ from hptl_deploy.datasets.description import is_data_set
 from hptl_deploy.datasets.format import load_data_set
 from hptl_deploy.datasets.labels import LABEL_SUFFIXES, LabelCode, read_labels
 from hptl_deploy.errors import DataSetError, InputError, ResultsError
-from hptl_deploy.measurement.scores import Confusion
+from hptl_deploy.measurement.scores import AreaErrors, Confusion
 from hptl_deploy.phases import IGNORE, Phase, phases_from_json
 from hptl_deploy.results import read_run, shard_homes
 
@@ -44,26 +44,21 @@ class Evaluation:
     @property
     def mean_absolute_area_error(self) -> tuple[float, ...]:
         """Per phase, mean over micrographs of |fraction found - fraction true|."""
-        errors = [
-            np.abs(np.subtract(one.area_fraction_predicted, one.area_fraction_true))
-            for one in self.frames.values()
-            if one.pixels
-        ]
-        if not errors:
-            return (float("nan"),) * len(self.pooled.phases)
-        return tuple(np.mean(errors, axis=0).tolist())
+        return self._area_errors().mean
+
+    def _area_errors(self) -> AreaErrors:
+        errors = AreaErrors(self.pooled.phases)
+        for one in self.frames.values():
+            errors.add(one)
+        return errors
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the frames' own scores."""
-        pooled = self.pooled.to_json()
-        errors = self.mean_absolute_area_error
-        for entry, error in zip(pooled["phases"], errors, strict=True):
-            entry["mean_absolute_area_error"] = None if np.isnan(error) else error
         return {
             "scored": self.what,
             "split": self.split,
             "micrographs": len(self.frames),
-            **pooled,
+            **self._area_errors().with_pooled(self.pooled),
             "left_out_pixels": self.left_out,
             "frames": {stem: one.to_json() for stem, one in self.frames.items()},
             "missing": self.missing,

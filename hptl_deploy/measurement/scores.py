@@ -99,6 +99,38 @@ class Confusion:
         }
 
 
+class AreaErrors:
+    """How far the area fractions of single micrographs are off, on the mean.
+
+    In pooled fractions too much on one micrograph makes up for too little on another; not here.
+    """
+
+    def __init__(self, phases: Sequence[Phase]) -> None:
+        self.sums: NDArray[np.float64] = np.zeros(len(phases))
+        """Per phase, sum over micrographs of |fraction found - fraction true|."""
+        self.micrographs = 0
+
+    def add(self, one: Confusion) -> None:
+        """Count one micrograph, unless none of its pixels is counted."""
+        if one.pixels:
+            self.sums += np.abs(np.subtract(one.area_fraction_predicted, one.area_fraction_true))
+            self.micrographs += 1
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per phase, 0 to 1; NaN without micrographs."""
+        if not self.micrographs:
+            return (float("nan"),) * len(self.sums)
+        return tuple((self.sums / self.micrographs).tolist())
+
+    def with_pooled(self, pooled: Confusion) -> dict[str, Any]:
+        """`pooled.to_json()`, of the same micrographs, with these errors among its phases."""
+        document = pooled.to_json()
+        for entry, error in zip(document["phases"], self.mean, strict=True):
+            entry["mean_absolute_area_error"] = _number(error)
+        return document
+
+
 def _ratio(part: np.int64, whole: np.int64) -> float:
     return float(part) / float(whole) if whole else float("nan")
 

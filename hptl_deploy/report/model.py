@@ -65,9 +65,11 @@ def _lineage(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def scores(phases: Sequence[Phase], validation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The validation scores of each phase that has some: `iou`, `true`, `found`, `bias`.
+    """The validation scores of each phase that has some, 0 to 1.
 
-    `bias` is (area found - area true) / area true; None where nothing of the phase is true.
+    `iou`; area fractions of all pixels, `true` and `found`; `off`, found - true; `bias`, the same
+    as a share of the true one, None where nothing of the phase is true; `one`, the mean |found -
+    true| of a micrograph.
     """
     by_key = {one.get("key"): one for one in tables(validation, "phases")}
     found = []
@@ -76,14 +78,19 @@ def scores(phases: Sequence[Phase], validation: Mapping[str, Any]) -> list[dict[
             continue
         one = by_key[phase.key]
         true, seen = one.get("area_fraction_true"), one.get("area_fraction_predicted")
-        bias = (seen - true) / true if is_number(true) and is_number(seen) and true > 0 else None
+        off, bias = None, None
+        if is_number(true) and is_number(seen):
+            off = seen - true
+            bias = off / true if true > 0 else None
         found.append(
             {
                 **phase_document(phase),
                 "iou": one.get("iou"),
                 "true": true,
                 "found": seen,
+                "off": off,
                 "bias": bias,
+                "one": one.get("mean_absolute_area_error"),
             }
         )
     return found

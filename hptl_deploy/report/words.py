@@ -47,6 +47,12 @@ def percent(share: object) -> str:
     return number(value, 2) if value == 0 or abs(value) >= 0.1 else significant(value, 2)
 
 
+def points(difference: object) -> str:
+    """A difference of shares in percentage points, with its sign; digits as `percent`."""
+    text = percent(difference)
+    return f"+{text}" if is_number(difference) and difference > 0 else text
+
+
 def length(um: float) -> str:
     """`50 µm`, `2 mm`."""
     return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"

@@ -76,6 +76,7 @@ def render(results: Results) -> str:
         "number": words.number,
         "significant": words.significant,
         "percent": words.percent,
+        "points": words.points,
         "plain": words.plain,
         "date": words.date,
         "seconds": words.seconds,

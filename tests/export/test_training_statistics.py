@@ -122,15 +122,28 @@ def test_data_made_again_must_score_alike(exported4: Exported, data: Path, tmp_p
         add_statistics(model.path, again, Recorder().note)
     from hptl_deploy.engines import open_engine
 
-    scores = Confusion(data_set.phases)
+    scores, off = Confusion(data_set.phases), []
     with open_engine(model, "cpu") as engine:
         for sample in data_set.split("val"):
             pixels, labels = data_set.read(sample)
-            scores.add(labels, whole(engine, pixels)[0])
+            classes = whole(engine, pixels)[0]
+            scores.add(labels, classes)
+            classes = classes[labels != 255]
+            off.append(
+                [
+                    abs((classes == i).mean() - (labels[labels != 255] == i).mean())
+                    for i in range(len(data_set.phases))
+                ]
+            )
     validation = json.loads(json.dumps(scores.to_json()))
     card = replace(model.card, validation=validation)
     model = write_model(without_logits(exported4.shown), card, model.path)
-    assert add_statistics(model.path, again, Recorder().note).card.training_statistics is not None
+    card = add_statistics(model.path, again, Recorder().note).card
+    assert card.training_statistics is not None
+    assert card.validation["micrographs"] == len(off) > 1
+    found = [phase.pop("mean_absolute_area_error") for phase in card.validation["phases"]]
+    assert found == pytest.approx(np.mean(off, axis=0).tolist(), abs=1e-12)
+    assert {**card.validation, "micrographs": None} == {**validation, "micrographs": None}
     held = load_model(model.path)
     for sample in load_data_set(again).split("val"):
         Image.fromarray(255 - np.asarray(Image.open(sample.image))).save(sample.image)

@@ -41,3 +41,22 @@ def test_without_a_labelled_pixel_there_is_no_loss() -> None:
     pixels, labels = draw((64, 64), np.random.default_rng(0))
     found = score(whole, [(pixels, np.full_like(labels, 255))], PAPER_PHASES)
     assert (found["loss"], found["accuracy"], found["mean_iou"]) == (None, None, None)
+
+
+def test_how_far_one_micrograph_is_off_is_not_what_all_together_are() -> None:
+    whole = Predictor(segmenter(), "fcn8s", 1, torch.device("cpu"))
+    frames = [draw((64, 64), np.random.default_rng(seed)) for seed in range(3)]
+    frames[1][1][:40] = 255
+    frames.append((frames[0][0], np.full((64, 64), 255, np.uint8)))
+    found = score(whole, frames, PAPER_PHASES)
+    assert found["micrographs"] == 3  # the last has no labels
+    apart = [
+        [(whole.classes(pixels)[labels != 255] == index).mean()
+         - (labels[labels != 255] == index).mean() for index in range(3)]
+        for pixels, labels in frames[:3]
+    ]  # fmt: skip
+    expected = np.abs(apart).mean(axis=0)
+    errors = [phase["mean_absolute_area_error"] for phase in found["phases"]]
+    assert errors == pytest.approx(expected.tolist(), abs=1e-12)
+    pooled = [abs(phase["area_fraction_error"]) for phase in found["phases"]]
+    assert max(np.subtract(errors, pooled)) > 1e-4

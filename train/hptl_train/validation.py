@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hptl_deploy.measurement.scores import Confusion
+from hptl_deploy.measurement.scores import AreaErrors, Confusion
 from hptl_deploy.phases import IGNORE, Phase
 from hptl_train.data.crops import Frame
 from hptl_train.predictor import Predictor
@@ -25,6 +25,7 @@ class Tally:
 
     def __init__(self, phases: Sequence[Phase]) -> None:
         self.confusion = Confusion(phases)
+        self._errors = AreaErrors(phases)
         self._sums = [0.0, 0.0, 0.0]
         """Loss, labelled pixels, micrographs whose method has no loss."""
 
@@ -32,13 +33,19 @@ class Tally:
         """Count a micrograph: its labels [H, W], 255 = ignored, and what was found on it."""
         own = [found.loss or 0.0, float((labels != IGNORE).sum()), float(found.loss is None)]
         self._sums = [total + one for total, one in zip(self._sums, own, strict=True)]
-        self.confusion.add(labels, found.classes)
+        one = Confusion(self.confusion.phases)
+        one.add(labels, found.classes)
+        self.confusion.matrix += one.matrix
+        self._errors.add(one)
 
     def share(self, team: Team) -> None:
         """Add what the other processes counted; all of them call this."""
-        summed = team.sums([*self._sums, *self.confusion.matrix.flatten()])
-        self._sums, counts = summed[:3], summed[3:]
-        self.confusion.matrix = np.array(counts, np.int64).reshape(self.confusion.matrix.shape)
+        errors, matrix = self._errors, self.confusion.matrix
+        summed = team.sums([*self._sums, errors.micrographs, *errors.sums, *matrix.flatten()])
+        kinds = len(matrix)
+        self._sums, errors.micrographs = summed[:3], round(summed[3])
+        errors.sums = np.array(summed[4 : 4 + kinds])
+        self.confusion.matrix = np.array(summed[4 + kinds :], np.int64).reshape(matrix.shape)
 
     @property
     def mean_loss(self) -> float | None:
@@ -46,11 +53,16 @@ class Tally:
         loss, labelled, without = self._sums
         return None if without or not labelled else loss / labelled
 
+    def scores(self) -> dict[str, Any]:
+        """Those of `Confusion`, and of how many micrographs, and how far one is off on the mean."""
+        pooled = self._errors.with_pooled(self.confusion)
+        return {"micrographs": self._errors.micrographs, **pooled}
+
 
 def score(
     predictor: Predictor, frames: Sequence[Frame], phases: Sequence[Phase], team: Team | None = None
 ) -> dict[str, Any]:
-    """Mean cross-entropy per labelled pixel (`loss`, nats) and the scores of `Confusion`.
+    """Mean cross-entropy per labelled pixel (`loss`, nats) and `Tally.scores`.
 
     Without a labelled pixel, what would be a mean of none is None.
 
@@ -62,4 +74,4 @@ def score(
         tally.add(labels, predictor.judged(pixels, labels))
     if team:
         tally.share(team)
-    return {"loss": tally.mean_loss, **tally.confusion.to_json()}
+    return {"loss": tally.mean_loss, **tally.scores()}

@@ -15,7 +15,7 @@ from support.field_rows import row
 from support.particle_tables import write_particle_table
 
 Capture = pytest.CaptureFixture[str]
-SCORES = {"al": Validation(), "mg2si": Validation(0.8125, -0.00027), "fe": Validation(0.7)}
+SCORES = {"al": Validation(), "mg2si": Validation(0.8125, -0.00027, 0.00175), "fe": Validation(0.7)}
 
 
 def lines(folder: Path, rows: list[dict[str, Any]], capsys: Capture) -> list[str]:
@@ -39,14 +39,15 @@ def test_intervals_groups_particles_and_notes(tmp_path: Path, capsys: Capture) -
     assert lines(tmp_path, rows, capsys) == [
         "area fraction in %, 3 fields",
         "  phase                  mean      s  95 % CI +-    %RA  fields for 10 %RA  "
-        "model's IoU  its error, % points",
+        "model's IoU    its bias  one field +-",
         "  aluminium matrix     96.000  3.606       8.957    9.3         3 (0 more)  "
-        " not stated           not stated",
+        " not stated  not stated    not stated",
         "  Mg2Si                 4.000  3.606       8.957  223.9     315 (312 more)  "
-        "      0.812               -0.027",
+        "      0.812      -0.027         0.175",
         "  Fe-containing phase   0.000  0.000           -      -                  -  "
-        "      0.700           not stated",
-        "  the interval is over fields; the model's error, from validation, is not in it",
+        "      0.700  not stated    not stated",
+        "  the model's errors, from validation, in % points: its bias over all micrographs, and "
+        "how far one was off on the mean; not in the interval",
         "by folder",
         "  folder  fields  aluminium matrix            Mg2Si  Fe-containing phase",
         "  A            2  98.000 +- 12.706  2.000 +- 12.706                0.000",

@@ -76,8 +76,10 @@ def test_what_is_said(tmp_path: Path, models: Path, capsys: Capture) -> None:
     said, noted = capsys.readouterr()
     lines = said.splitlines()
     assert lines[:3] == [
-        "shards: 2 merged", "micrographs: 3 done, 1 failed", "area fraction in %, 3 fields",
-    ]  # fmt: skip
+        "shards: 2 merged",
+        "micrographs: 3 done, 1 failed",
+        "failed: failures.csv in the results says which and why",
+    ]
     assert lines[-2:] == [f"results: {out}", f"report: {out / 'report.html'}"]
     assert noted.startswith("bad.tif: ")
     assert run(["merge", str(out)]) == 1

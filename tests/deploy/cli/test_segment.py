@@ -45,14 +45,15 @@ def test_the_summary_says_what_ran_and_what_came_of_it(
         "micrographs: 1 done",
         "area fraction in %, 1 field",
         "  phase                  mean  s  95 % CI +-  %RA  fields for 10 %RA"
-        "  model's IoU  its error, % points",
+        "  model's IoU    its bias  one field +-",
         "  aluminium matrix     65.000  -           -    -                  -"
-        "   not stated           not stated",
+        "   not stated  not stated    not stated",
         "  Mg2Si                10.000  -           -    -                  -"
-        "   not stated           not stated",
+        "   not stated  not stated    not stated",
         "  Fe-containing phase  25.000  -           -    -                  -"
-        "   not stated           not stated",
+        "   not stated  not stated    not stated",
         "  one field gives no interval; two or more do",
+        "  the model's card states no errors; evaluate on labelled micrographs tells them",
         "particles and their equivalent diameters, by number",
         "  phase                particles  touching border  others under 10 px  D10  D50  D90"
         "  unit  needle-shaped %  of particles",

@@ -90,9 +90,9 @@ def test_two_thousand_fields_stay_small(tmp_path: Path) -> None:
 def test_validation_stands_beside_the_figures(tmp_path: Path) -> None:
     page = page_of(write_made_up(tmp_path, fields(2)))
     assert of_table(page, "overlap (IoU) 0 to 1") == [
-        ["aluminium matrix", "0.991", "95.00", "95.10", "+0.1"],
-        ["Mg2Si", "0.812", "2.00", "1.90", "−5.0"],
-        ["Fe-containing phase", "0.703", "3.00", "3.00", "0.0"],
+        ["aluminium matrix", "0.991", "95.00", "95.10", "+0.10", "+0.1", "–"],
+        ["Mg2Si", "0.812", "2.00", "1.90", "−0.10", "−5.0", "0.17"],
+        ["Fe-containing phase", "0.703", "3.00", "3.00", "0.00", "0.0", "–"],
     ]
     assert "12.3 million pixels of labelled micrographs that it did not learn from" in page.text
     assert "it called 98.76 % of the pixels as the labels do" in page.text
