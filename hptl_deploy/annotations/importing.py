@@ -22,9 +22,9 @@ from hptl_deploy.annotations.imagej import ImageJ
 from hptl_deploy.annotations.label_studio import LabelStudio
 from hptl_deploy.annotations.labelme import Labelme
 from hptl_deploy.annotations.qupath import QuPath
-from hptl_deploy.annotations.sources import Problem, check_source, folder_of, images
+from hptl_deploy.annotations.sources import Problem, check_source, folder_of, images, size_of
 from hptl_deploy.datasets.description import DATA_SET_FILE, phases_toml
-from hptl_deploy.errors import DataSetError, InputError, MicrographError, UsageError
+from hptl_deploy.errors import DataSetError, InputError, UsageError
 from hptl_deploy.files import TEMPORARY_SUFFIX
 from hptl_deploy.phases import IGNORE, Phase, palette
 
@@ -175,8 +175,10 @@ def _labels(
 
     from hptl_deploy.annotations.drawing import draw
 
-    height, width = _size(picture, problems)
-    if not height:
+    try:
+        height, width = size_of(picture)
+    except Problem as exc:
+        problems.append(str(exc))
         return None
     untouched = len(classes.phases)  # 250 at most
     labels = np.full((height, width), untouched, np.uint8)
@@ -201,29 +203,6 @@ def _labels(
     done.contested += int((labels == IGNORE).sum())
     labels[labels == untouched] = IGNORE if ignore_unannotated else 0
     return labels
-
-
-def _size(picture: Picture, problems: list[str]) -> tuple[int, int]:
-    """(height, width) of the image, px; (0, 0) where it cannot be used, which is a problem."""
-    from hptl_deploy.micrographs import open_micrograph
-
-    try:
-        with open_micrograph(picture.image) as micrograph:
-            pages = len(micrograph.pages)
-            if pages != 1:
-                raise MicrographError(f"holds {pages} pages; a labelled micrograph has one")
-            micrograph.pages[0].read()
-            height, width = micrograph.pages[0].height, micrograph.pages[0].width
-    except MicrographError as exc:
-        problems.append(f"{picture.image.name}: {exc}")
-        return 0, 0
-    if picture.size is not None and picture.size != (width, height):
-        problems.append(
-            f"{picture.where}: is for {picture.size[0]} x {picture.size[1]} px, but "
-            f"{picture.image.name} has {width} x {height} px"
-        )
-        return 0, 0
-    return height, width
 
 
 def _counts(labels: NDArray[np.uint8]) -> list[int]:

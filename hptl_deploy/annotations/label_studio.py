@@ -23,6 +23,7 @@ from hptl_deploy.annotations.sources import (
     only,
     read_json,
     ring,
+    size_of,
 )
 from hptl_deploy.wording import one_line, shown_value
 
@@ -70,7 +71,10 @@ def _picture(
         raise Problem(
             f"{where}: has {len(kept)} annotations; expected 1, so keep the one that counts"
         )
-    for place, entry in enumerate(member(kept[0], "result", list, where)):
+    regions = member(kept[0], "result", list, where)
+    picture.size = next(filter(None, map(_stated, regions)), None)
+    size_of(picture)  # before a brush takes the memory that a wrong size asks for
+    for place, entry in enumerate(regions):
         here = f"{where}, region {place + 1}"
         with noted(problems):
             kind = entry.get("type") if isinstance(entry, dict) else None
@@ -82,11 +86,18 @@ def _picture(
                 member(entry, "original_width", int, here),
                 member(entry, "original_height", int, here),
             )
-            if picture.size not in (None, size):
+            if picture.size != size:
                 raise Problem(f"{here}: states another size than the region before it")
-            picture.size = size
             picture.shapes.append(_shape(entry, kind, size, here))
     return picture
+
+
+def _stated(region: object) -> tuple[int, int] | None:
+    """(width, height) of the image as a region has it, where it does."""
+    if not isinstance(region, dict):
+        return None
+    width, height = region.get("original_width"), region.get("original_height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def _image(source: Path, candidates: list[Path], data: dict[str, Any], where: str) -> Path:

@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hptl_deploy.annotations.drawing import FARTHEST
-from hptl_deploy.errors import DataSetError
+from hptl_deploy.errors import DataSetError, MicrographError
 from hptl_deploy.wording import one_line, shown_value
+
+if TYPE_CHECKING:
+    from hptl_deploy.annotations.base import Picture
 
 MOST_BYTES = 256 * 2**20
 """Of one annotation file."""
@@ -19,6 +22,30 @@ MOST_BYTES = 256 * 2**20
 
 class Problem(Exception):
     """A sentence about one file or shape; the readers turn it into a line of the report."""
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """(height, width) of the picture's image, px.
+
+    Raises Problem where it cannot be used, or the annotations are for another size.
+    """
+    from hptl_deploy.micrographs import open_micrograph
+
+    try:
+        with open_micrograph(picture.image) as micrograph:
+            pages = len(micrograph.pages)
+            if pages != 1:
+                raise MicrographError(f"holds {pages} pages; a labelled micrograph has one")
+            micrograph.pages[0].read()
+            height, width = micrograph.pages[0].height, micrograph.pages[0].width
+    except MicrographError as exc:
+        raise Problem(f"{picture.image.name}: {exc}") from exc
+    if picture.size is not None and picture.size != (width, height):
+        raise Problem(
+            f"{picture.where}: is for {picture.size[0]} x {picture.size[1]} px, but "
+            f"{picture.image.name} has {width} x {height} px"
+        )
+    return height, width
 
 
 @contextmanager

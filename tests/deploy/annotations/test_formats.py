@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,18 @@ def test_label_studio_problems(tmp_path: Path) -> None:
         "polygonlabels, rectanglelabels, ellipselabels",
         "export.json, task 1, region 6 (fe): expected a coordinate within ±1e7, found None",
     ]
+
+
+def test_a_brush_of_another_size_takes_no_memory(tmp_path: Path) -> None:
+    """Four values a pixel would be 16 GB; a few bytes are enough to say so."""
+    huge = {"original_width": 64_000, "original_height": 62_500}
+    brush = region("brushlabels", "fe", rle=list((4 * 64_000 * 62_500 % 2**32).to_bytes(4, "big")))
+    tracemalloc.start()
+    assert problems(label_studio(tmp_path / "in", brush | huge, brush | huge)) == [
+        "export.json, task 1: is for 64000 x 62500 px, but a.png has 50 x 40 px"
+    ]
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
