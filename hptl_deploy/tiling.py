@@ -69,6 +69,14 @@ class Region:
         """For indexing an array [H, W, ...]."""
         return (slice(self.y0, self.y1), slice(self.x0, self.x1))
 
+    def shared_with(self, other: Region) -> Region | None:
+        """The pixels of both, if there are any."""
+        shared = Region(
+            max(self.y0, other.y0), min(self.y1, other.y1),
+            max(self.x0, other.x0), min(self.x1, other.x1),
+        )  # fmt: skip
+        return shared if min(shared.shape) > 0 else None
+
     def relative_to(self, other: Region) -> Region:
         """The same rectangle with `other`'s upper left corner as origin."""
         return Region(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hptl_deploy import __version__
 from hptl_deploy.errors import RunError
-from hptl_deploy.model import MODEL_FILE, LineageStep, Model, ModelCard, load_model
+from hptl_deploy.lineage import LineageStep
+from hptl_deploy.model import MODEL_FILE, Model, ModelCard, load_model
 from hptl_deploy.models_folder import set_default
 from hptl_deploy.phases import phases_from_json
 from hptl_export.drafting import is_published, put_in_place, with_memory

@@ -19,7 +19,6 @@ import numpy as np
 from hptl_deploy.left_out.bands import info_bands
 from hptl_deploy.left_out.bars import Bar, distance, find_bars, with_ticks
 from hptl_deploy.left_out.boxes import box_round
-from hptl_deploy.left_out.given import overlap
 from hptl_deploy.left_out.marking import BurntIn, Searched
 from hptl_deploy.left_out.strips import (
     EVERY,
@@ -84,7 +83,7 @@ def _found(
     for part_of in (box_round, partial(_with_words, rare=rare)):
         for strip, bar in bars:
             place = strip.on_page(bar.region)
-            if not any(overlap(place, known) == place for known in (*bands, *found)):
+            if not any(place.shared_with(known) == place for known in (*bands, *found)):
                 beside = part_of(strip, bar)
                 if beside is not None:
                     whole = round_all([with_ticks(strip.pixels, bar), beside])
@@ -137,7 +136,7 @@ def _near(pixels: NDArray[np.uint8], colour: Colour, levels: int) -> int:
 
 def _with_margin(region: Region, page: Region) -> Region:
     wider = Region(region.y0 - MARGIN, region.y1 + MARGIN, region.x0 - MARGIN, region.x1 + MARGIN)
-    return overlap(wider, page) or region
+    return wider.shared_with(page) or region
 
 
 def _joined(regions: Sequence[Region]) -> list[Region]:
@@ -145,7 +144,7 @@ def _joined(regions: Sequence[Region]) -> list[Region]:
     joined: list[Region] = []
     for region in sorted(regions, key=lambda one: (one.y0, one.x0)):
         for place, known in enumerate(joined):
-            if overlap(region, known):
+            if region.shared_with(known):
                 joined[place] = round_all([region, known])
                 break
         else:

@@ -69,7 +69,7 @@ class LeaveOut:
         if rows:
             found.append((f"bottom {rows} rows", Region(height - rows, height, 0, width)))
         for given in self.ignore:
-            inside = overlap(given, Region(0, height, 0, width))
+            inside = given.shared_with(Region(0, height, 0, width))
             if inside is None:
                 found.append((f"region {placed(given)}: outside", Region(0, 0, 0, 0)))
             else:
@@ -107,14 +107,6 @@ def as_given(region: Region) -> list[int]:
 def placed(region: Region) -> str:
     """`612 x 88 px at (1890, 1780)`: width, height, and column and row of its first pixel."""
     return f"{region.width} x {region.height} px at ({region.x0}, {region.y0})"
-
-
-def overlap(one: Region, other: Region) -> Region | None:
-    """What two rectangles share, if anything."""
-    shared = Region(
-        max(one.y0, other.y0), min(one.y1, other.y1), max(one.x0, other.x0), min(one.x1, other.x1)
-    )
-    return shared if min(shared.shape) > 0 else None
 
 
 def _bad_region(text: str) -> UsageError:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hptl_deploy.left_out.given import LeaveOut, overlap, placed
+from hptl_deploy.left_out.given import LeaveOut, placed
 from hptl_deploy.phases import IGNORE
 from hptl_deploy.tiling import Region
 
@@ -54,7 +54,7 @@ class LeftOut:
     def mark(self, classes: NDArray[np.uint8], confidence: NDArray[np.uint8], area: Region) -> None:
         """Make both maps of `area`, [h, w], 255 and 0 where pixels are left out; in place."""
         for region in self._regions():
-            inside = overlap(region, area)
+            inside = region.shared_with(area)
             if inside is not None:
                 rows = inside.relative_to(area).slices
                 classes[rows], confidence[rows] = IGNORE, 0

@@ -18,7 +18,6 @@ from hptl_deploy.micrographs.base import Calibration, Micrograph, Page
 from hptl_deploy.micrographs.companions import companions, content_sha256
 from hptl_deploy.outputs import kinds
 from hptl_deploy.quality import judging
-from hptl_deploy.rescaling.planning import plan_rescaled
 from hptl_deploy.rescaling.ratio import ratio_of
 from hptl_deploy.segmentation import measuring
 from hptl_deploy.segmentation.clock import Clock
@@ -28,6 +27,7 @@ from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.mosaics.banding import LARGE
 from hptl_deploy.segmentation.mosaics.mosaic import Mosaics
 from hptl_deploy.segmentation.options import SegmentOptions
+from hptl_deploy.segmentation.rescaled import plan_rescaled
 from hptl_deploy.segmentation.stages import ByteGate, Cancelled
 from hptl_deploy.tiling import Region
 

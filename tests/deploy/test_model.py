@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from hptl_deploy.lineage import LineageStep
 from hptl_deploy.model import (
     CARD_KEY,
-    LineageStep,
     ModelCard,
     load_model,
 )

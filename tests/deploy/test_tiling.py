@@ -231,3 +231,19 @@ def test_bands_and_what_they_read() -> None:
     assert [plan.rows_for(area) for area in plan.areas] == [
         Region(0, 280, 0, 70), Region(232, 536, 0, 70), Region(488, 600, 0, 70),
     ]  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 6), min_size=8, max_size=8))
+def test_what_two_regions_share(sides: list[int]) -> None:
+    one, other = (
+        Region(min(y), max(y), min(x), max(x)) for y, x in
+        ((sides[:2], sides[2:4]), (sides[4:6], sides[6:]))
+    )  # fmt: skip
+    drawn = np.zeros((2, 6, 6), bool)
+    drawn[0][one.slices], drawn[1][other.slices] = True, True
+    both, shared = drawn.all(axis=0), one.shared_with(other)
+    assert (shared is None) == (not both.any())
+    if shared is not None:
+        assert both[shared.slices].all()
+        assert shared.height * shared.width == both.sum()
+        assert shared == other.shared_with(one)

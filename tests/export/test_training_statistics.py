@@ -14,8 +14,9 @@ from PIL import Image
 
 from hptl_deploy.datasets import DataSet, load_data_set
 from hptl_deploy.errors import DataSetError
+from hptl_deploy.lineage import LineageStep
 from hptl_deploy.measurement.scores import Confusion
-from hptl_deploy.model import LineageStep, Model, load_model
+from hptl_deploy.model import Model, load_model
 from hptl_deploy.quality.features import FEATURES
 from hptl_deploy.quality.judging import figures_of
 from hptl_export.add_statistics import add_statistics

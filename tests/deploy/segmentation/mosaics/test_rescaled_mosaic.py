@@ -21,11 +21,11 @@ from hptl_deploy.model import load_model
 from hptl_deploy.phases import PAPER_PHASES
 from hptl_deploy.rescaling.grid import Grid
 from hptl_deploy.rescaling.page import PartsPlan
-from hptl_deploy.rescaling.planning import plan_rescaled
 from hptl_deploy.segmentation import SegmentOptions, segment
 from hptl_deploy.segmentation.memory import MemoryPlan
 from hptl_deploy.segmentation.mosaics import banding
 from hptl_deploy.segmentation.mosaics.mosaic import BANDS_FOLDER, Mosaic
+from hptl_deploy.segmentation.rescaled import plan_rescaled
 from hptl_deploy.tiling import Region
 from support.mosaic_runs import colours, save_tiff, whole
 from support.threshold_model import write_threshold_model
