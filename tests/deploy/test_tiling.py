@@ -241,7 +241,7 @@ def test_what_two_regions_share(sides: list[int]) -> None:
     )  # fmt: skip
     drawn = np.zeros((2, 6, 6), bool)
     drawn[0][one.slices], drawn[1][other.slices] = True, True
-    both, shared = drawn.all(axis=0), one.shared_with(other)
+    both, shared = drawn[0] & drawn[1], one.shared_with(other)
     assert (shared is None) == (not both.any())
     if shared is not None:
         assert both[shared.slices].all()
