@@ -36,6 +36,7 @@ from hptl_deploy.sink import Bar, Silent, Sink
 from hptl_deploy.statistics.findings import Findings
 from hptl_deploy.statistics.joined import JoinedTables
 from hptl_deploy.tiling import check_core
+from hptl_deploy.wording import counted
 
 
 def segment(
@@ -217,8 +218,9 @@ class _Run:
 
     def _take_over(self) -> None:
         """Show what earlier runs did until this run has come to the same inputs."""
-        stale = 0
+        stale, known = 0, set[str]()
         for job in self.inputs.known():
+            known.add(job.listed.relative)
             entry = self.ledger.entry(job.listed.relative)
             if entry is None:
                 continue
@@ -234,6 +236,13 @@ class _Run:
                 f"{stale} results in {self.out} are of another model or other settings and are "
                 "replaced"
             )
+        if self.options.shard is None and not self.options.watch:  # these know but a part of them
+            gone = [e.file for e in self.ledger.entries() if e.outputs and e.file not in known]
+            if gone:
+                self.sink.note(
+                    f"not among the inputs any more: {counted(len(gone), 'input')} of earlier "
+                    f"runs, such as {gone[0]}; results of them stay in the folder, in no table"
+                )
 
     def _report(self, share: float, name: str, failure: Failure | None) -> None:
         if failure is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 import threading
 from dataclasses import replace
@@ -220,6 +221,25 @@ def test_another_content_model_or_missing_result_does_it_again(
         summary = segment(options, other)
     assert summary.counts["done"] == 4
     assert {row["model_sha256"] for row in fields(summary)} == {other.model.sha256}
+
+
+def test_what_is_not_among_the_inputs_any_more_counts_nowhere(
+    tmp_path: Path, engine: Engine
+) -> None:
+    source, sink = folder_of(tmp_path / "in", 3), Recorder()
+    first = segment(SegmentOptions(source), engine, sink)
+    assert not any("earlier runs" in note for note in sink.notes)
+    (source / "m01.png").unlink()
+    (source / "m02.png").rename(source / "new.png")
+    found = segment(SegmentOptions(source), engine, sink)
+    assert (
+        "not among the inputs any more: 2 inputs of earlier runs, such as m01.png; results of them "
+        "stay in the folder, in no table"
+    ) in sink.notes
+    assert [row["file"] for row in fields(found)] == ["m00.png", "new.png"]
+    assert (first.out / "m01_classes.tif").exists()
+    for name in ("particles.csv", "fields.csv", "statistics.csv", "report.html"):
+        assert "m01" not in re.sub('base64,[^"]*', "", (found.out / name).read_text("utf-8"))
 
 
 def test_a_torn_ledger_line_is_done_again(tmp_path: Path, engine: Engine) -> None:
