@@ -10,6 +10,7 @@ import typer
 from hptl_deploy.cli.output import JsonOption, Output, output
 from hptl_deploy.cli.synth import SizeOption, parse_size
 from hptl_deploy.cli.use import ModelsOption
+from hptl_deploy.wording import counted
 
 if TYPE_CHECKING:
     from hptl_deploy.demonstration import Demonstration
@@ -77,8 +78,8 @@ def demo(
 def _show(sink: Output, found: Demonstration) -> None:
     pooled = found.evaluation.pooled
     sink.table(
-        f"{len(found.evaluation.frames)} synthetic micrographs against their truth: accuracy "
-        f"{100 * pooled.accuracy:.2f} %, mean IoU {pooled.mean_iou:.3f}",
+        f"{counted(len(found.evaluation.frames), 'synthetic micrograph')} against their truth: "
+        f"accuracy {100 * pooled.accuracy:.2f} %, mean IoU {pooled.mean_iou:.3f}",
         ["phase", "IoU", "area true %", "area found %"],
         [
             [phase.name, f"{iou:.3f}", f"{100 * true:.2f}", f"{100 * seen:.2f}"]
