@@ -18,9 +18,12 @@ from hptl_deploy.engines import storage
 from hptl_deploy.engines.flavour import TENSORRT_RTX, Flavour, load_flavour
 from hptl_deploy.errors import EnvironmentLacks
 
-# A test asserts no time: on a busy machine an example takes as long as it takes.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# A test asserts no time: on a busy machine an example takes as long as it takes. Everybody gets the
+# same examples, so that a test that fails is the change's doing; `--hypothesis-profile explore`
+# looks for others, many more.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("same")
 
 HAS_TORCH = find_spec("torch") is not None
 

@@ -22,7 +22,7 @@ def plans(draw: st.DrawFn) -> FramePlan:
     return plan_frame(draw(sides), draw(sides), stride=stride, halo=halo, tile=tile)
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(plans())
 def test_write_rectangles_cover_the_frame_exactly_once(plan: FramePlan) -> None:
     times = np.zeros((plan.height, plan.width), int)
@@ -32,7 +32,7 @@ def test_write_rectangles_cover_the_frame_exactly_once(plan: FramePlan) -> None:
     assert (times == 1).all()
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(plans())
 def test_a_tile_reads_its_core_and_the_halo_as_far_as_the_padded_frame_goes(
     plan: FramePlan,
@@ -108,7 +108,7 @@ def test_a_thin_frame_is_cut_along_its_length_only() -> None:
         plan_frame(224, 640, stride=32, halo=64, bytes_per_pixel=1, budget_bytes=160 * 160 - 1)
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @given(
     height=st.integers(1, 900), width=st.integers(1, 900), stride=st.sampled_from([16, 32]),
     halos=st.integers(0, 3), bytes_per_pixel=st.floats(0.1, 1e4), share=st.floats(0, 1.5),
@@ -140,7 +140,7 @@ def test_where_nothing_fits_the_sentence_says_how_much_is_missing() -> None:
     )
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(plan=plans(), seed=st.integers(0, 2**16))
 def test_beyond_the_frame_edges_are_repeated(plan: FramePlan, seed: int) -> None:
     frame = np.random.default_rng(seed).integers(
@@ -184,7 +184,7 @@ def banded_plans(draw: st.DrawFn) -> FramePlan:
     )  # fmt: skip
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @given(plan=banded_plans(), down=st.integers(1, 6), across=st.integers(1, 6))
 def test_tiles_of_all_areas_cover_the_frame_exactly_once(
     plan: FramePlan, down: int, across: int
@@ -204,7 +204,7 @@ def test_tiles_of_all_areas_cover_the_frame_exactly_once(
         assert (times == 1).all()
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @given(st.one_of(banded_plans(), plans()))
 def test_reads_are_those_of_the_tiles(plan: FramePlan) -> None:
     tiles = [tile for area in plan.areas for tile in plan.tiles(area)]

@@ -59,7 +59,7 @@ def test_a_share_is_of_what_no_list_names() -> None:
     assert not set(val) & set(NAMES[:20])
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(
     parts=st.tuples(*[st.integers(0, 100)] * 4).filter(lambda parts: sum(parts) > 0),
     count=st.integers(0, 100),

@@ -68,7 +68,6 @@ def test_truncation(
 
 @settings(
     max_examples=400,
-    derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -18,7 +18,7 @@ def tiles(draw: st.DrawFn) -> Region:
     return Region(y, draw(st.integers(y + 1, HEIGHT)), x, draw(st.integers(x + 1, WIDTH)))
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(tiles(), max_size=7))
 def test_gaps_are_what_no_tile_covers(placed: list[Region]) -> None:
     times = np.zeros((HEIGHT, WIDTH), int)

@@ -71,7 +71,7 @@ def test_streams_of_libtiff(tmp_path: Path) -> None:
             assert is_sound(content[start : start + size])
 
 
-@settings(max_examples=150, derandomize=True, database=None)
+@settings(max_examples=150, database=None)
 @given(
     which=st.integers(3, 5),
     changes=st.lists(

@@ -53,7 +53,7 @@ def plans(draw: st.DrawFn) -> FramePlan:
     return surely(planned(height, width, capacity, tile, most, room))
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(plans())
 def test_areas_and_their_tiles_cover_every_pixel_once(plan: FramePlan) -> None:
     times = np.zeros((plan.height, plan.width), np.uint8)
@@ -71,7 +71,7 @@ def test_areas_and_their_tiles_cover_every_pixel_once(plan: FramePlan) -> None:
     assert (times == 1).all()
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(plans())
 def test_halos_are_complete_and_lie_in_what_is_read_of_the_page(plan: FramePlan) -> None:
     padded, halo = plan.padded, plan.halo
@@ -90,7 +90,7 @@ def test_halos_are_complete_and_lie_in_what_is_read_of_the_page(plan: FramePlan)
             assert rows.y0 <= read.y0 < min(read.y1, plan.height) <= rows.y1
 
 
-@settings(derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(plans())
 def test_reads_are_the_tiles_reads(plan: FramePlan) -> None:
     shapes = {tile.read.shape for area in plan.areas for tile in plan.tiles(area)}
@@ -101,7 +101,7 @@ def test_reads_are_the_tiles_reads(plan: FramePlan) -> None:
     assert plan.largest_read == tuple(map(max, zip(*shapes, strict=True)))
 
 
-@settings(derandomize=True, max_examples=80)
+@settings(max_examples=80)
 @given(
     height=st.integers(1, 20_000), width=st.integers(1, 20_000),
     stride=st.sampled_from([8, 16, 24, 32]), halos=st.integers(0, 12),
